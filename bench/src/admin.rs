@@ -1,0 +1,177 @@
+//! The topic under test: created if it is missing, and who leads its partitions.
+//!
+//! These few requests go out at one fixed version each, which every broker from Kafka 2.1 to 4.x
+//! serves.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ringlog_broker::protocol::codec::Str;
+use ringlog_broker::protocol::messages::{
+    CreatableTopic, CreateTopicsRequest, MetadataRequest, MetadataRequestTopic, MetadataResponse,
+};
+use ringlog_broker::protocol::codec::Request;
+use ringlog_broker::protocol::{ErrorCode, decode_response, encode_request};
+
+use crate::error::BenchError;
+
+const CREATE_TOPICS_VERSION: i16 = 4;
+const METADATA_VERSION: i16 = 7;
+const CREATE_TIMEOUT_MS: i32 = 30_000;
+/// How long the server may take to give every partition a leader.
+const LEADERS_WAIT: Duration = Duration::from_secs(60);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Creates `topic` with `partitions` partitions unless it is there, and gives the address of the
+/// leader of each of its first `partitions` partitions.
+///
+/// # Errors
+///
+/// A [`BenchError`]: the server cannot be reached or refuses, the topic has fewer partitions, or
+/// some still have no leader after a minute.
+pub fn prepare_topic(
+    bootstrap: &str,
+    topic: &str,
+    partitions: u32,
+) -> Result<BTreeMap<i32, String>, BenchError> {
+    let mut server = Server::connect(bootstrap)?;
+    let deadline = Instant::now() + LEADERS_WAIT;
+    let mut asked_to_create = false;
+    loop {
+        let metadata = server.metadata(topic)?;
+        let found = metadata.topics.first();
+        let code = found.map_or(ErrorCode::UnknownTopicOrPartition.code(), |t| t.error_code);
+        if code == ErrorCode::UnknownTopicOrPartition.code() && !asked_to_create {
+            server.create(topic, partitions)?;
+            asked_to_create = true;
+            continue;
+        }
+        if code == 0
+            && let Some(leaders) = leaders(&metadata, topic, partitions)?
+        {
+            return Ok(leaders);
+        }
+        if Instant::now() >= deadline {
+            let code = if code == 0 { ErrorCode::LeaderNotAvailable.code() } else { code };
+            let step = "waiting for its leaders";
+            return Err(BenchError::Topic { topic: topic.to_owned(), step, code });
+        }
+        std::thread::park_timeout(POLL_INTERVAL);
+    }
+}
+
+/// The leaders' addresses; `None` while one is missing.
+fn leaders(
+    metadata: &MetadataResponse,
+    topic: &str,
+    partitions: u32,
+) -> Result<Option<BTreeMap<i32, String>>, BenchError> {
+    let brokers: BTreeMap<i32, String> = metadata
+        .brokers
+        .iter()
+        .map(|broker| (broker.node_id, format!("{}:{}", broker.host, broker.port)))
+        .collect();
+    let Some(described) = metadata.topics.first() else { return Ok(None) };
+    let asked = usize::try_from(partitions).unwrap_or(usize::MAX);
+    let actual = described.partitions.len();
+    if actual < asked {
+        return Err(BenchError::Partitions { topic: topic.to_owned(), actual, asked: partitions });
+    }
+    let mut all: Vec<_> = described.partitions.iter().collect();
+    all.sort_by_key(|partition| partition.partition_index);
+    let leader = |leader_id| brokers.get(&leader_id).cloned();
+    Ok(all
+        .into_iter()
+        .take(asked)
+        .map(|one| leader(one.leader_id).map(|address| (one.partition_index, address)))
+        .collect())
+}
+
+/// A blocking connection for a handful of requests.
+struct Server {
+    address: String,
+    stream: TcpStream,
+    correlation_id: i32,
+}
+
+impl Server {
+    fn connect(address: &str) -> Result<Self, BenchError> {
+        let failed = |source| BenchError::Connect { address: address.to_owned(), source };
+        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for candidate in address.to_socket_addrs().map_err(failed)? {
+            match TcpStream::connect_timeout(&candidate, CONNECT_TIMEOUT) {
+                Ok(stream) => {
+                    stream.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(failed)?;
+                    return Ok(Self { address: address.to_owned(), stream, correlation_id: 0 });
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(failed(last))
+    }
+
+    fn metadata(&mut self, topic: &str) -> Result<MetadataResponse, BenchError> {
+        let named = MetadataRequestTopic { name: Some(Str::from(topic)), ..Default::default() };
+        let request = MetadataRequest {
+            topics: Some(vec![named]),
+            allow_auto_topic_creation: false,
+            ..MetadataRequest::default()
+        };
+        self.ask(&request, METADATA_VERSION)
+    }
+
+    fn create(&mut self, topic: &str, partitions: u32) -> Result<(), BenchError> {
+        let request = CreateTopicsRequest {
+            topics: vec![CreatableTopic {
+                name: Str::from(topic),
+                num_partitions: i32::try_from(partitions).unwrap_or(i32::MAX),
+                replication_factor: -1,
+                ..CreatableTopic::default()
+            }],
+            timeout_ms: CREATE_TIMEOUT_MS,
+            ..CreateTopicsRequest::default()
+        };
+        let response = self.ask(&request, CREATE_TOPICS_VERSION)?;
+        let code = response.topics.first().map_or(0, |topic| topic.error_code);
+        // Another client may have been faster.
+        if code == 0 || code == ErrorCode::TopicAlreadyExists.code() {
+            return Ok(());
+        }
+        Err(BenchError::Topic { topic: topic.to_owned(), step: "creating it", code })
+    }
+
+    fn ask<R: Request>(&mut self, request: &R, version: i16) -> Result<R::Response, BenchError> {
+        self.correlation_id += 1;
+        let frame = encode_request(request, version, self.correlation_id, None)?.into_bytes();
+        let answer = self.exchange(&frame).map_err(|source| BenchError::Connect {
+            address: self.address.clone(),
+            source,
+        })?;
+        let (_, response) = decode_response::<R>(answer, version)
+            .map_err(|source| BenchError::Decode { address: self.address.clone(), source })?;
+        Ok(response)
+    }
+
+    fn exchange(&mut self, frame: &[u8]) -> io::Result<Bytes> {
+        self.stream.write_all(frame)?;
+        let mut length = [0; 4];
+        self.stream.read_exact(&mut length)?;
+        let stated = i32::from_be_bytes(length);
+        let length =
+            usize::try_from(stated).ok().filter(|&length| length <= ANSWER_BYTES_MAX).ok_or_else(
+                || {
+                    let text = format!("an answer of {stated} bytes; the limit is {ANSWER_BYTES_MAX}");
+                    io::Error::new(io::ErrorKind::InvalidData, text)
+                },
+            )?;
+        let mut answer = vec![0; length];
+        self.stream.read_exact(&mut answer)?;
+        Ok(Bytes::from(answer))
+    }
+}

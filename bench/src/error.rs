@@ -1,0 +1,139 @@
+//! Why a measurement cannot be made or counted.
+
+use std::io;
+
+/// Why a run ended without a result.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// A server cannot be reached.
+    #[error("cannot connect to {address}")]
+    Connect {
+        /// The address.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A connection broke in the middle of the run.
+    #[error("connection {connection} to {address} broke after {answered} answers")]
+    Broken {
+        /// Which of the run's connections, from 0.
+        connection: usize,
+        /// The address.
+        address: String,
+        /// Requests answered before.
+        answered: u64,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An answer that is not the one expected next.
+    #[error("answer from {address}: {problem}")]
+    Answer {
+        /// The address.
+        address: String,
+        /// What is wrong with it.
+        problem: AnswerProblem,
+    },
+    /// The topic cannot be created or looked up.
+    #[error("topic {topic}: {step} failed with error code {code}")]
+    Topic {
+        /// The topic.
+        topic: String,
+        /// What was tried.
+        step: &'static str,
+        /// Kafka's error code.
+        code: i16,
+    },
+    /// The topic has fewer partitions than asked.
+    #[error("topic {topic} has {actual} partitions, {asked} are asked for")]
+    Partitions {
+        /// The topic.
+        topic: String,
+        /// Partitions there are.
+        actual: usize,
+        /// Partitions asked for.
+        asked: u32,
+    },
+    /// A request could not be encoded.
+    #[error("cannot encode a request")]
+    Encode(#[from] ringlog_broker::protocol::codec::EncodeError),
+    /// An administrative answer could not be decoded.
+    #[error("cannot decode an answer from {address}")]
+    Decode {
+        /// The address.
+        address: String,
+        /// What is wrong with it.
+        source: ringlog_broker::protocol::codec::DecodeError,
+    },
+    /// The batch to be sent cannot be built.
+    #[error("cannot build a batch of {batch_bytes} bytes with records of {record_bytes} bytes")]
+    Batch {
+        /// Bytes asked for.
+        batch_bytes: usize,
+        /// Bytes of a record's value.
+        record_bytes: usize,
+        /// What the format refuses.
+        source: ringlog_engine::batch::BatchError,
+    },
+    /// The process whose CPU time is asked for cannot be read.
+    #[error("cannot read the CPU time of process {pid}")]
+    ServerCpu {
+        /// The process id.
+        pid: u32,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A thread cannot be pinned, or its poller not made.
+    #[error("cannot {what}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A worker thread ended without a result.
+    #[error("a load thread panicked")]
+    Worker,
+    /// The answers did not all come in time after the end.
+    #[error("{missing} answers did not come within {waited_s} s after the end of the run")]
+    Drain {
+        /// Answers still missing.
+        missing: usize,
+        /// Seconds waited.
+        waited_s: u64,
+    },
+}
+
+/// What is wrong with an answer to a produce request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerProblem {
+    /// It ends before its fields do, or has more than one partition.
+    #[error("{frame_bytes} bytes are not the answer to one partition's batch")]
+    Malformed {
+        /// Bytes of the frame.
+        frame_bytes: usize,
+    },
+    /// Its frame is longer than any answer to this request.
+    #[error("a frame of {frame_bytes} bytes, at most {limit_bytes} are expected")]
+    TooLong {
+        /// Bytes the frame states.
+        frame_bytes: i64,
+        /// Bytes allowed.
+        limit_bytes: usize,
+    },
+    /// It answers another request than the next in order.
+    #[error("correlation id {found}, expected {expected}: answers must keep the requests' order")]
+    OutOfOrder {
+        /// The id that should come next.
+        expected: i32,
+        /// The id found.
+        found: i32,
+    },
+    /// It names another partition than the request.
+    #[error("partition {found}, expected {expected}")]
+    Partition {
+        /// The partition written to.
+        expected: i32,
+        /// The partition found.
+        found: i32,
+    },
+}

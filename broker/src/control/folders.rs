@@ -1,0 +1,146 @@
+//! The partitions' folders in the data folder: made before a topic is, moved away when it goes.
+//!
+//! ```text
+//! data/flights-0/partition.metadata      says which topic the folder belongs to, as Kafka's does
+//! data/<topic id>-0.delete               of a deleted topic: emptied now, or at the next start
+//! data/<topic id>-0.stray                of a topic that the metadata does not know: left alone
+//! ```
+
+// The control thread may block, and this is its file work.
+#![allow(clippy::disallowed_methods)]
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::metadata::{MetadataImage, MetadataRecord, PartitionId, Topic, TopicId};
+
+const IDENTITY_FILE: &str = "partition.metadata";
+const DELETED: &str = ".delete";
+const STRAY: &str = ".stray";
+
+/// A folder could not be made, moved or read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {what} {}: {source}", path.display())]
+pub struct FolderError {
+    what: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl FolderError {
+    fn of<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
+        move |source| Self { what, path: path.to_owned(), source }
+    }
+}
+
+fn folder(data_dir: &Path, topic: &str, partition: PartitionId) -> PathBuf {
+    data_dir.join(format!("{topic}-{partition}"))
+}
+
+/// Makes the folders of the partitions that `records` bring into being, durably.
+pub(super) fn create(
+    data_dir: &Path,
+    image: &MetadataImage,
+    records: &[MetadataRecord],
+) -> Result<(), FolderError> {
+    let mut names = std::collections::BTreeMap::new();
+    let mut made = false;
+    for record in records {
+        match record {
+            MetadataRecord::Topic(topic) => {
+                names.insert(topic.topic_id, topic.name.clone());
+            }
+            MetadataRecord::Partition(partition) => {
+                let known = image.topic_by_id(partition.topic_id).map(|topic| topic.name.clone());
+                if let Some(name) = names.get(&partition.topic_id).cloned().or(known) {
+                    make(&folder(data_dir, &name, partition.partition), partition.topic_id)?;
+                    made = true;
+                }
+            }
+            _ => {}
+        }
+    }
+    if made { sync_dir(data_dir) } else { Ok(()) }
+}
+
+fn make(dir: &Path, topic: TopicId) -> Result<(), FolderError> {
+    fs::create_dir_all(dir).map_err(FolderError::of("create", dir))?;
+    let path = dir.join(IDENTITY_FILE);
+    let write = || {
+        let mut file = File::create(&path)?;
+        file.write_all(format!("version: 0\ntopic_id: {topic}\n").as_bytes())?;
+        file.sync_all()
+    };
+    write().map_err(FolderError::of("write", &path))?;
+    sync_dir(dir)
+}
+
+fn sync_dir(dir: &Path) -> Result<(), FolderError> {
+    let sync = || File::open(dir)?.sync_all();
+    sync().map_err(FolderError::of("sync", dir))
+}
+
+/// Moves a deleted topic's folders out of the way and empties them. What cannot be removed now is
+/// removed at the next start.
+pub(super) fn remove(data_dir: &Path, topic: &Topic) -> Result<(), FolderError> {
+    for index in 0..topic.partition_count() {
+        let partition = PartitionId(index);
+        let from = folder(data_dir, &topic.name, partition);
+        let to = data_dir.join(format!("{}-{partition}{DELETED}", topic.id));
+        match fs::rename(&from, &to) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(FolderError::of("rename", &from)(error)),
+        }
+        fs::remove_dir_all(&to).map_err(FolderError::of("remove", &to))?;
+    }
+    sync_dir(data_dir)
+}
+
+/// Brings the data folder in line with the metadata at start: finishes deletions, makes folders
+/// that are missing, and moves those aside that belong to no topic.
+pub(super) fn tidy(data_dir: &Path, image: &MetadataImage) -> Result<(), FolderError> {
+    let listing = fs::read_dir(data_dir).map_err(FolderError::of("list", data_dir))?;
+    for entry in listing {
+        let entry = entry.map_err(FolderError::of("list", data_dir))?;
+        let path = entry.path();
+        let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
+        if name.ends_with(DELETED) {
+            fs::remove_dir_all(&path).map_err(FolderError::of("remove", &path))?;
+        } else if let Some((topic, partition)) = parse(&name) {
+            let Some(id) = identity(&path) else { continue };
+            let known = image.topic(topic).filter(|topic| topic.id.to_string() == id);
+            if known.is_none_or(|topic| topic.partition(partition).is_none()) {
+                let aside = data_dir.join(format!("{id}-{partition}{STRAY}"));
+                fs::rename(&path, &aside).map_err(FolderError::of("rename", &path))?;
+                tracing::warn!(
+                    folder = %path.display(), moved_to = %aside.display(),
+                    "the folder belongs to no topic"
+                );
+            }
+        }
+    }
+    for topic in image.topics() {
+        for index in 0..topic.partition_count() {
+            let dir = folder(data_dir, &topic.name, PartitionId(index));
+            if !dir.join(IDENTITY_FILE).exists() {
+                make(&dir, topic.id)?;
+            }
+        }
+    }
+    sync_dir(data_dir)
+}
+
+fn parse(name: &str) -> Option<(&str, PartitionId)> {
+    let (topic, partition) = name.rsplit_once('-')?;
+    Some((topic, PartitionId(partition.parse().ok()?)))
+}
+
+/// The topic id that a folder says it belongs to. A folder without one is not a partition's.
+fn identity(dir: &Path) -> Option<String> {
+    let text = fs::read_to_string(dir.join(IDENTITY_FILE)).ok()?;
+    let id = text.lines().find_map(|line| line.strip_prefix("topic_id: "))?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    (id.len() == 22 && id.chars().all(plain)).then(|| id.to_owned())
+}

@@ -1,0 +1,71 @@
+//! Every bound of the broker that is not a configuration key: its unit, its reason, and what
+//! happens at it.
+
+/// Calls that one shard may have open at one other. The next one waits, and with it the
+/// connection that wants to make it. Enough to keep both cores busy, few enough that their queues
+/// stay in the cache.
+pub const CALLS_IN_FLIGHT: usize = 1024;
+
+/// Requests of one connection that may be taken in before the first of them is answered. Then the
+/// socket is not read until an answer has left. Clients send 5 by default.
+pub const REQUESTS_IN_FLIGHT: usize = 64;
+
+/// Bytes of the buffer in which a connection waits for its next request. It grows with the
+/// requests that come, so that an idle connection costs little.
+pub const RECEIVE_BUFFER_MIN: usize = 4 * 1024;
+
+/// Bytes that a connection's receive buffer grows to while requests are smaller than this; larger
+/// requests get a buffer of their size, as their bytes arrive.
+pub const RECEIVE_BUFFER_MAX: usize = 256 * 1024;
+
+/// Buffers handed to the kernel in one vectored send (Linux takes no more).
+pub const SEND_PARTS_MAX: usize = 1024;
+
+/// Bytes of answers gathered into one vectored send before it leaves.
+pub const SEND_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of decompressed records walked before a shard looks after its other connections.
+pub const WALK_BYTES_PER_TURN: usize = 128 * 1024;
+
+/// Bytes that one compressed batch may hold decompressed. A batch above it is refused, so that a
+/// small request cannot occupy a core for long.
+pub const DECOMPRESSED_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
+/// Requests to the control thread that may wait; the next one waits at its shard.
+pub const CONTROL_QUEUE: usize = 1024;
+
+/// Connections waiting in the kernel to be accepted, a shard.
+pub const LISTEN_BACKLOG: i32 = 4096;
+
+/// Entries of a shard's storage ring. Operations beyond them wait in the engine.
+pub const STORAGE_RING_ENTRIES: u32 = 512;
+
+/// Bytes that a coordinator reads at a time while it loads its groups.
+pub const REPLAY_BYTES: usize = 1024 * 1024;
+
+/// Logs that a shard opens at the same time when it starts.
+pub const OPENS_IN_FLIGHT: usize = 32;
+
+/// Partitions that one request may create. A request above it is refused whole for the topic that
+/// exceeds it: the records of one request are one batch of the metadata log, and all its logs are
+/// opened at once.
+pub const PARTITIONS_PER_REQUEST_MAX: usize = 10_000;
+
+/// Partitions that all topics may have together. The creation that would exceed it is refused.
+/// Each costs memory and a folder whether it is used or not.
+pub const PARTITIONS_MAX: usize = 100_000;
+
+/// Producer ids that a broker is given at once. Fewer would write more metadata; those that are
+/// left when a broker stops are lost, which 2^63 of them allow.
+pub const PRODUCER_ID_BLOCK: i64 = 1000;
+
+/// Bytes of one batch of the metadata log: the records of one request. It fits the smallest
+/// `shard.buffer.bytes` and holds the creation of [`PARTITIONS_PER_REQUEST_MAX`] partitions with
+/// ten replicas each. A request that comes to more is refused whole, and nothing changes.
+pub const METADATA_BATCH_BYTES_MAX: usize = 3 * 1024 * 1024;
+
+/// Entries of the control thread's storage ring.
+pub const CONTROL_RING_ENTRIES: u32 = 64;
+
+/// Bytes of the control thread's buffers: enough for the largest batch of metadata and its block.
+pub const CONTROL_BUFFER_BYTES: usize = 16 * 1024 * 1024;

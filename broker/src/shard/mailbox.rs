@@ -1,0 +1,456 @@
+//! Calls between shards: bounded single-producer single-consumer queues with one wake-up a batch.
+//!
+//! ```text
+//!   shard a                                            shard b
+//!   Router::call ──► [ a→b ring: call, cancel ] ──► Inbox::drain ──► a task that answers
+//!   slot wakes  ◄── Inbox::drain ◄── [ b→a ring: reply ] ◄────────── Replier::reply
+//! ```
+//!
+//! There is one ring for each ordered pair of shards. A shard may have [`CALLS_IN_FLIGHT`] calls
+//! open at another; the next caller waits for a reply, which is how a full queue comes to stop the
+//! reading of sockets. A ring holds all that these calls can put into it (a call and its cancel
+//! one way, the replies to the other side's calls), so a push never fails and nothing is dropped.
+//!
+//! A shard sleeps in its reactor. The first push after it last looked rings its eventfd; the
+//! pushes that follow find the bell already rung and cost no syscall.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use rtrb::{Consumer, Producer, RingBuffer};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::limits::CALLS_IN_FLIGHT;
+
+/// The number of a shard within its broker, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShardId(pub usize);
+
+/// Which of a caller's slots a reply belongs to.
+type SlotId = usize;
+
+/// What crosses a ring.
+enum Envelope<C, R> {
+    Call { slot: SlotId, call: C },
+    Cancel { slot: SlotId },
+    Reply { slot: SlotId, reply: R },
+}
+
+/// Rings a shard's bell at most once between two looks of that shard.
+struct Bell {
+    event: OwnedFd,
+    rung: AtomicBool,
+}
+
+impl Bell {
+    fn new() -> io::Result<Self> {
+        use rustix::event::{EventfdFlags, eventfd};
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { event, rung: AtomicBool::new(false) })
+    }
+
+    fn ring(&self) {
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            // The counter cannot overflow: it grows by one a look, and 2^64 looks take for ever.
+            let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
+        }
+    }
+}
+
+/// One shard's end of the mesh, before it moves to its thread.
+pub struct Endpoint<C, R> {
+    id: ShardId,
+    bells: Vec<Arc<Bell>>,
+    outgoing: Vec<Option<Producer<Envelope<C, R>>>>,
+    incoming: Vec<Option<Consumer<Envelope<C, R>>>>,
+}
+
+/// Connects `shards` shards, each with each.
+///
+/// # Errors
+///
+/// When the kernel gives no eventfd.
+pub fn mesh<C, R>(shards: usize) -> io::Result<Vec<Endpoint<C, R>>> {
+    let bells =
+        (0..shards).map(|_| Bell::new().map(Arc::new)).collect::<io::Result<Vec<_>>>()?;
+    let mut endpoints: Vec<Endpoint<C, R>> = (0..shards)
+        .map(|id| Endpoint {
+            id: ShardId(id),
+            bells: bells.clone(),
+            outgoing: (0..shards).map(|_| None).collect(),
+            incoming: (0..shards).map(|_| None).collect(),
+        })
+        .collect();
+    for from in 0..shards {
+        for to in (0..shards).filter(|to| *to != from) {
+            let (producer, consumer) = RingBuffer::new(3 * CALLS_IN_FLIGHT);
+            endpoints[from].outgoing[to] = Some(producer);
+            endpoints[to].incoming[from] = Some(consumer);
+        }
+    }
+    Ok(endpoints)
+}
+
+enum Slot<R> {
+    Free,
+    Open(Option<Waker>),
+    Answered(R),
+    Abandoned,
+}
+
+/// The calls that one shard has open at one other.
+struct Peer<C, R> {
+    ring: Producer<Envelope<C, R>>,
+    slots: Vec<Slot<R>>,
+    free: Vec<SlotId>,
+    waiting: VecDeque<Waker>,
+}
+
+impl<C, R> Peer<C, R> {
+    fn release(&mut self, slot: SlotId) {
+        self.slots[slot] = Slot::Free;
+        self.free.push(slot);
+        if let Some(waker) = self.waiting.pop_front() {
+            waker.wake();
+        }
+    }
+}
+
+struct Links<C, R> {
+    id: ShardId,
+    bells: Vec<Arc<Bell>>,
+    peers: Vec<Option<RefCell<Peer<C, R>>>>,
+}
+
+impl<C, R> Links<C, R> {
+    fn peer(&self, shard: ShardId) -> &RefCell<Peer<C, R>> {
+        self.peers[shard.0].as_ref().expect("a shard never calls itself through the mailbox")
+    }
+
+    fn push(&self, to: ShardId, peer: &mut Peer<C, R>, envelope: Envelope<C, R>) {
+        let pushed = peer.ring.push(envelope);
+        assert!(pushed.is_ok(), "a ring holds all that the open calls can put into it");
+        self.bells[to.0].ring();
+    }
+}
+
+/// Calls other shards. Cloning gives another handle to the same slots.
+pub struct Router<C, R> {
+    links: Rc<Links<C, R>>,
+}
+
+impl<C, R> Clone for Router<C, R> {
+    fn clone(&self) -> Self {
+        Self { links: Rc::clone(&self.links) }
+    }
+}
+
+/// What other shards send here.
+pub struct Inbox<C, R> {
+    links: Rc<Links<C, R>>,
+    incoming: Vec<Option<Consumer<Envelope<C, R>>>>,
+}
+
+/// A call that has arrived.
+pub enum Arrival<C, R> {
+    /// A call, and where its answer goes.
+    Call(C, Replier<C, R>),
+    /// The caller of this call no longer wants an answer; one must be given all the same.
+    Cancel(CallId),
+}
+
+/// Names a call at the shard that serves it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CallId {
+    from: ShardId,
+    slot: SlotId,
+}
+
+/// Takes the answer of one call back to its caller. Every call must be answered once.
+pub struct Replier<C, R> {
+    links: Rc<Links<C, R>>,
+    id: CallId,
+}
+
+impl<C, R> Replier<C, R> {
+    /// The call's name, by which a cancel refers to it.
+    #[must_use]
+    pub fn id(&self) -> CallId {
+        self.id
+    }
+
+    /// Answers. Never waits.
+    pub fn reply(self, reply: R) {
+        let mut peer = self.links.peer(self.id.from).borrow_mut();
+        self.links.push(self.id.from, &mut peer, Envelope::Reply { slot: self.id.slot, reply });
+    }
+}
+
+impl<C, R> Endpoint<C, R> {
+    /// Splits the endpoint on the thread that will own it.
+    #[must_use]
+    pub fn open(self) -> (Router<C, R>, Inbox<C, R>) {
+        let peers = self
+            .outgoing
+            .into_iter()
+            .map(|ring| {
+                ring.map(|ring| {
+                    RefCell::new(Peer {
+                        ring,
+                        slots: (0..CALLS_IN_FLIGHT).map(|_| Slot::Free).collect(),
+                        free: (0..CALLS_IN_FLIGHT).rev().collect(),
+                        waiting: VecDeque::new(),
+                    })
+                })
+            })
+            .collect();
+        let links = Rc::new(Links { id: self.id, bells: self.bells, peers });
+        (Router { links: Rc::clone(&links) }, Inbox { links, incoming: self.incoming })
+    }
+}
+
+impl<C, R> Router<C, R> {
+    /// The shard that calls.
+    #[must_use]
+    pub fn id(&self) -> ShardId {
+        self.links.id
+    }
+
+    /// Sends a call once a slot is free and returns the reply to come.
+    ///
+    /// Calls of one task to one shard arrive in the order in which they were sent. Dropping the
+    /// returned future cancels the call: its answer is thrown away.
+    pub async fn call(&self, to: ShardId, call: C) -> Call<C, R> {
+        let slot = FreeSlot { links: &self.links, to }.await;
+        let mut peer = self.links.peer(to).borrow_mut();
+        peer.slots[slot] = Slot::Open(None);
+        self.links.push(to, &mut peer, Envelope::Call { slot, call });
+        drop(peer);
+        Call { links: Rc::clone(&self.links), to, slot, done: Cell::new(false) }
+    }
+}
+
+struct FreeSlot<'a, C, R> {
+    links: &'a Links<C, R>,
+    to: ShardId,
+}
+
+impl<C, R> Future for FreeSlot<'_, C, R> {
+    type Output = SlotId;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<SlotId> {
+        let mut peer = self.links.peer(self.to).borrow_mut();
+        match peer.free.pop() {
+            Some(slot) => Poll::Ready(slot),
+            None => {
+                peer.waiting.push_back(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// The reply to a call, to come.
+pub struct Call<C, R> {
+    links: Rc<Links<C, R>>,
+    to: ShardId,
+    slot: SlotId,
+    done: Cell<bool>,
+}
+
+impl<C, R> Future for Call<C, R> {
+    type Output = R;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
+        let mut peer = self.links.peer(self.to).borrow_mut();
+        match std::mem::replace(&mut peer.slots[self.slot], Slot::Free) {
+            Slot::Answered(reply) => {
+                peer.release(self.slot);
+                self.done.set(true);
+                Poll::Ready(reply)
+            }
+            Slot::Open(_) => {
+                peer.slots[self.slot] = Slot::Open(Some(cx.waker().clone()));
+                Poll::Pending
+            }
+            Slot::Free | Slot::Abandoned => unreachable!("a call owns its slot until it ends"),
+        }
+    }
+}
+
+impl<C, R> Drop for Call<C, R> {
+    fn drop(&mut self) {
+        if self.done.get() {
+            return;
+        }
+        let mut peer = self.links.peer(self.to).borrow_mut();
+        if matches!(peer.slots[self.slot], Slot::Answered(_)) {
+            peer.release(self.slot);
+        } else {
+            peer.slots[self.slot] = Slot::Abandoned;
+            self.links.push(self.to, &mut peer, Envelope::Cancel { slot: self.slot });
+        }
+    }
+}
+
+impl<C, R> Inbox<C, R> {
+    /// Takes everything that has arrived, in order per sender, until the future is dropped.
+    ///
+    /// # Errors
+    ///
+    /// When the reactor refuses to watch the bell.
+    pub async fn run(mut self, mut arrived: impl FnMut(Arrival<C, R>)) -> io::Result<()> {
+        let bell = Arc::clone(&self.links.bells[self.links.id.0]);
+        let event = AsyncFd::with_interest(bell.event.try_clone()?, Interest::READABLE)?;
+        loop {
+            // Cleared before looking: a push that comes later rings again.
+            bell.rung.store(false, Ordering::SeqCst);
+            while self.drain(&mut arrived) {
+                tokio::task::yield_now().await;
+            }
+            // The bell is edge triggered, so its counter need never be read.
+            let mut ready = event.readable().await?;
+            ready.clear_ready();
+        }
+    }
+
+    /// Takes a bounded batch; says whether there may be more.
+    fn drain(&mut self, arrived: &mut impl FnMut(Arrival<C, R>)) -> bool {
+        let mut more = false;
+        for (from, ring) in self.incoming.iter_mut().enumerate() {
+            let Some(ring) = ring else { continue };
+            let from = ShardId(from);
+            for _ in 0..CALLS_IN_FLIGHT {
+                let Ok(envelope) = ring.pop() else { break };
+                match envelope {
+                    Envelope::Call { slot, call } => {
+                        let id = CallId { from, slot };
+                        let replier = Replier { links: Rc::clone(&self.links), id };
+                        arrived(Arrival::Call(call, replier));
+                    }
+                    Envelope::Cancel { slot } => arrived(Arrival::Cancel(CallId { from, slot })),
+                    Envelope::Reply { slot, reply } => self.links.answered(from, slot, reply),
+                }
+            }
+            more |= !ring.is_empty();
+        }
+        more
+    }
+}
+
+impl<C, R> Links<C, R> {
+    fn answered(&self, from: ShardId, slot: SlotId, reply: R) {
+        let mut peer = self.peer(from).borrow_mut();
+        match std::mem::replace(&mut peer.slots[slot], Slot::Answered(reply)) {
+            Slot::Open(waker) => {
+                drop(peer);
+                if let Some(waker) = waker {
+                    waker.wake();
+                }
+            }
+            Slot::Abandoned => peer.release(slot),
+            Slot::Free | Slot::Answered(_) => unreachable!("a call is answered once"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn local<F: Future>(future: F) -> F::Output {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+        let runtime = runtime.expect("a runtime");
+        tokio::task::LocalSet::new().block_on(&runtime, future)
+    }
+
+    /// Serves a shard on a thread of its own that adds one to what it is sent.
+    fn serve_increments(endpoint: Endpoint<u64, u64>) {
+        std::thread::spawn(move || {
+            local(async move {
+                let (_router, inbox) = endpoint.open();
+                let _ = inbox
+                    .run(|arrival| {
+                        if let Arrival::Call(n, replier) = arrival {
+                            replier.reply(n + 1);
+                        }
+                    })
+                    .await;
+            });
+        });
+    }
+
+    fn pair() -> (Endpoint<u64, u64>, Endpoint<u64, u64>) {
+        let mut ends = mesh(2).expect("two bells");
+        let second = ends.pop().expect("two ends");
+        (ends.pop().expect("two ends"), second)
+    }
+
+    #[test]
+    fn more_calls_than_slots_are_all_answered_in_turn() {
+        let (here, there) = pair();
+        serve_increments(there);
+        local(async move {
+            let (router, inbox) = here.open();
+            tokio::task::spawn_local(async move {
+                let _ = inbox.run(|_| ()).await;
+            });
+            let calls: Vec<_> = (0..10 * CALLS_IN_FLIGHT as u64)
+                .map(|n| {
+                    let router = router.clone();
+                    tokio::task::spawn_local(async move {
+                        (n, router.call(ShardId(1), n).await.await)
+                    })
+                })
+                .collect();
+            for call in calls {
+                let (asked, answered) = call.await.expect("no call panics");
+                assert_eq!(answered, asked + 1);
+            }
+        });
+    }
+
+    #[test]
+    fn a_dropped_call_gives_its_slot_back_when_the_answer_comes() {
+        let (here, there) = pair();
+        local(async move {
+            let (router, inbox) = here.open();
+            let (_other_router, other_inbox) = there.open();
+            let cancelled = Rc::new(Cell::new(0));
+            let seen = Rc::clone(&cancelled);
+            let mut parked = Vec::new();
+            tokio::task::spawn_local(async move {
+                let _ = other_inbox
+                    .run(move |arrival| match arrival {
+                        Arrival::Call(_, replier) => parked.push(replier),
+                        Arrival::Cancel(id) => {
+                            seen.set(seen.get() + 1);
+                            let at = parked.iter().position(|replier| replier.id() == id);
+                            let at = at.expect("the call is parked here");
+                            parked.swap_remove(at).reply(0);
+                        }
+                    })
+                    .await;
+            });
+            tokio::task::spawn_local(async move {
+                let _ = inbox.run(|_| ()).await;
+            });
+            for n in 0..3 * CALLS_IN_FLIGHT as u64 {
+                drop(router.call(ShardId(1), n).await);
+                tokio::task::yield_now().await;
+            }
+            while cancelled.get() < 3 * CALLS_IN_FLIGHT {
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+}

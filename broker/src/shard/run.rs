@@ -1,0 +1,137 @@
+//! A shard's life: start, serve, stop.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ringlog_engine::io::uring::UringIo;
+use ringlog_engine::shard::ShardSettings;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::BrokerConfig;
+use crate::control::ControlHandle;
+use crate::limits::STORAGE_RING_ENTRIES;
+use crate::metadata::MetadataImage;
+use crate::partition::Watcher;
+
+use super::Shard;
+use super::clock::Clock;
+use super::mailbox::{Arrival, CallId, Endpoint, Inbox, ShardId};
+use super::message::{Call, Reply};
+
+/// What a shard's thread needs to start.
+pub struct ShardStart {
+    /// Which shard.
+    pub id: ShardId,
+    /// How many there are.
+    pub shards: usize,
+    /// The broker's configuration.
+    pub config: Arc<BrokerConfig>,
+    /// The cluster as it is at start; partitions come with the first [`ShardCommand::Adopt`].
+    pub image: Arc<MetadataImage>,
+    /// Its end of the mesh.
+    pub endpoint: Endpoint<Call, Reply>,
+    /// Where changes of the cluster's metadata are asked for.
+    pub control: ControlHandle,
+    /// What the control thread tells it.
+    pub commands: mpsc::UnboundedReceiver<ShardCommand>,
+}
+
+/// What the control thread tells a shard.
+pub enum ShardCommand {
+    /// Serve what this image says, and nothing else.
+    Adopt {
+        /// The newer image.
+        image: Arc<MetadataImage>,
+        /// Told once every partition of the shard is open, or known not to open.
+        done: oneshot::Sender<()>,
+    },
+    /// Close everything; nothing is asked of the shard after this.
+    Close {
+        /// Told when the logs are closed.
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// Builds a shard on the thread that it will live on, inside its runtime, and starts its
+/// background work.
+///
+/// # Errors
+///
+/// When the kernel gives no ring.
+pub fn run(start: ShardStart) -> io::Result<Rc<Shard>> {
+    let disk = UringIo::tokio(STORAGE_RING_ENTRIES)?;
+    tokio_uring::spawn(disk.clone().drive());
+    let settings = ShardSettings {
+        buffer_pool_bytes: start.config.shard_buffer_bytes,
+        cache_bytes: start.config.shard_cache_bytes,
+    };
+    let (router, inbox) = start.endpoint.open();
+    let shard = Rc::new(Shard {
+        id: start.id,
+        shards: start.shards,
+        clock: Clock::of(&disk),
+        storage: ringlog_engine::shard::Shard::new(disk, settings),
+        config: start.config,
+        router,
+        control: start.control,
+        image: RefCell::new(start.image),
+        partitions: RefCell::new(HashMap::default()),
+        offline: RefCell::new(BTreeSet::new()),
+        coordinators: RefCell::new(BTreeMap::new()),
+        stopping: Cell::new(false),
+        producer_ids: RefCell::new(0..0),
+    });
+    tokio_uring::spawn(Rc::clone(&shard).take_calls(inbox));
+    tokio_uring::spawn(Rc::clone(&shard).take_commands(start.commands));
+    tokio_uring::spawn(Rc::clone(&shard).keep_house());
+    Ok(shard)
+}
+
+impl Shard {
+    /// Serves what other shards ask, each call in a task of its own, started in order.
+    async fn take_calls(self: Rc<Self>, inbox: Inbox<Call, Reply>) {
+        let open: Rc<RefCell<BTreeMap<CallId, Rc<Watcher>>>> = Rc::default();
+        let ended = inbox
+            .run(|arrival| match arrival {
+                Arrival::Call(call, replier) => {
+                    let cancelled = Rc::new(Watcher::default());
+                    open.borrow_mut().insert(replier.id(), Rc::clone(&cancelled));
+                    let (shard, open) = (Rc::clone(&self), Rc::clone(&open));
+                    tokio_uring::spawn(async move {
+                        let reply = shard.serve(call, cancelled).await;
+                        open.borrow_mut().remove(&replier.id());
+                        replier.reply(reply);
+                    });
+                }
+                Arrival::Cancel(id) => {
+                    if let Some(cancelled) = open.borrow().get(&id) {
+                        cancelled.fire();
+                    }
+                }
+            })
+            .await;
+        if let Err(error) = ended {
+            panic!("shard {} cannot hear the others: {error}", self.id.0);
+        }
+    }
+
+    async fn take_commands(self: Rc<Self>, mut commands: mpsc::UnboundedReceiver<ShardCommand>) {
+        while let Some(command) = commands.recv().await {
+            let done = match command {
+                ShardCommand::Adopt { image, done } => {
+                    self.adopt(image).await;
+                    done
+                }
+                ShardCommand::Close { done } => {
+                    self.close().await;
+                    done
+                }
+            };
+            // The control thread may have stopped waiting.
+            let _ = done.send(());
+        }
+    }
+}

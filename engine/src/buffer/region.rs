@@ -1,0 +1,336 @@
+//! Mapped memory, cut into blocks of one size class.
+
+use std::alloc::Layout;
+use std::ptr::{self, NonNull};
+
+use super::block::{Block, FixedSlot};
+use crate::limits::{BLOCK, BUFFER_CLASSES_BYTES, BUFFER_REGION_BYTES};
+
+/// The number of size classes.
+pub(super) const CLASSES: usize = BUFFER_CLASSES_BYTES.len();
+
+/// The smallest class that holds `bytes`; `None` if a mapping of its own is needed.
+pub(super) fn class_of(bytes: usize) -> Option<usize> {
+    BUFFER_CLASSES_BYTES.iter().position(|&size| bytes <= size)
+}
+
+/// A private anonymous mapping, zeroed by the kernel.
+struct Mapping {
+    address: NonNull<u8>,
+    length: usize,
+}
+
+impl Mapping {
+    fn new(length: usize) -> Self {
+        // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing of
+        // ours.
+        let address = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                length,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            )
+        };
+        let address = (address != libc::MAP_FAILED).then(|| NonNull::new(address.cast())).flatten();
+        match address {
+            Some(address) => Self { address, length },
+            // The same end that any other allocation has when the system is out of memory.
+            None => std::alloc::handle_alloc_error(
+                Layout::from_size_align(length, BLOCK).unwrap_or(Layout::new::<u8>()),
+            ),
+        }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, and no block of it is in use any more.
+        unsafe { libc::munmap(self.address.as_ptr().cast(), self.length) };
+    }
+}
+
+/// One mapping and the headers of the blocks it is cut into.
+pub(super) struct Region {
+    // Field order is drop order: the headers go before the memory.
+    blocks: NonNull<[Block]>,
+    mapping: Mapping,
+    free: Vec<u16>,
+    /// `None` for a mapping that holds one large buffer.
+    pub(super) class: Option<usize>,
+    fixed: Option<FixedSlot>,
+}
+
+impl Region {
+    /// A region of class `class` with the number `number`.
+    pub(super) fn of_class(number: u32, class: usize) -> Self {
+        Self::new(number, BUFFER_REGION_BYTES, BUFFER_CLASSES_BYTES[class], Some(class))
+    }
+
+    /// A mapping of `length` bytes for one buffer.
+    pub(super) fn large(number: u32, length: usize) -> Self {
+        Self::new(number, length, length, None)
+    }
+
+    fn new(number: u32, length: usize, size: usize, class: Option<usize>) -> Self {
+        let mapping = Mapping::new(length);
+        let (blocks, free) = cut(&mapping, number, size);
+        Self { blocks, mapping, free, class, fixed: None }
+    }
+
+    /// Cuts a wholly free region anew.
+    pub(super) fn recut(&mut self, number: u32, class: usize) {
+        assert!(self.is_empty(), "a region is cut anew only when nobody holds a part of it");
+        let (blocks, free) = cut(&self.mapping, number, BUFFER_CLASSES_BYTES[class]);
+        let old = std::mem::replace(&mut self.blocks, blocks);
+        // SAFETY: the headers came from `Box::into_raw`, and no pointer to them is left, because
+        // all blocks are free.
+        drop(unsafe { Box::from_raw(old.as_ptr()) });
+        self.free = free;
+        self.class = Some(class);
+        self.set_fixed(self.fixed);
+    }
+
+    pub(super) fn take(&mut self) -> Option<NonNull<Block>> {
+        let index = self.free.pop()?;
+        let first: NonNull<Block> = self.blocks.cast();
+        // SAFETY: indexes on the free list lie within the blocks.
+        Some(unsafe { first.add(usize::from(index)) })
+    }
+
+    pub(super) fn put(&mut self, index: u16) {
+        debug_assert!(!self.free.contains(&index), "a block is returned once");
+        self.free.push(index);
+    }
+
+    pub(super) fn has_free(&self) -> bool {
+        !self.free.is_empty()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.free.len() == self.blocks.len()
+    }
+
+    pub(super) fn address(&self) -> NonNull<u8> {
+        self.mapping.address
+    }
+
+    pub(super) fn length(&self) -> usize {
+        self.mapping.length
+    }
+
+    pub(super) fn fixed(&self) -> Option<FixedSlot> {
+        self.fixed
+    }
+
+    /// Notes where the region is registered; blocks in use learn it too.
+    pub(super) fn set_fixed(&mut self, fixed: Option<FixedSlot>) {
+        self.fixed = fixed;
+        // SAFETY: the headers live as long as `self`; their cells belong to this thread.
+        for block in unsafe { self.blocks.as_ref() } {
+            block.fixed.set(fixed);
+        }
+    }
+}
+
+/// Makes the headers for blocks of `size` bytes, and the list of them as free.
+fn cut(mapping: &Mapping, number: u32, size: usize) -> (NonNull<[Block]>, Vec<u16>) {
+    let count = u16::try_from(mapping.length / size).expect("a region holds at most 256 blocks");
+    let blocks: Box<[Block]> = (0..count)
+        .map(|index| {
+            // SAFETY: `index * size` lies within the mapping, by the count.
+            let address = unsafe { mapping.address.add(usize::from(index) * size) };
+            Block::new(address, size, number, index)
+        })
+        .collect();
+    let blocks = NonNull::from(Box::leak(blocks));
+    // Reversed, so that the lowest addresses are handed out first.
+    (blocks, (0..count).rev().collect())
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: the headers came from a leaked box; whoever drops a region holds no block of it.
+        drop(unsafe { Box::from_raw(self.blocks.as_ptr()) });
+    }
+}
+
+/// All memory of a pool, and which of it is free.
+#[derive(Default)]
+pub(super) struct Memory {
+    regions: Vec<Option<Region>>,
+    /// Numbers of the regions of each class that have a free block.
+    partial: [Vec<u32>; CLASSES],
+    /// Bytes mapped.
+    pub(super) mapped: usize,
+    /// Bytes in blocks that are handed out.
+    pub(super) used: usize,
+    /// Wholly free regions.
+    empty: usize,
+}
+
+/// What the pool must tell the ring, after memory changed.
+pub(super) enum Change {
+    /// A region was mapped: it may be registered.
+    Mapped(u32),
+    /// A region is to be unmapped: it must be unregistered first. Holds it until then.
+    Unmapping(Region),
+}
+
+impl Memory {
+    pub(super) fn region_mut(&mut self, number: u32) -> Option<&mut Region> {
+        self.regions.get_mut(number as usize)?.as_mut()
+    }
+
+    /// The regions that are cut into classes, with their numbers.
+    pub(super) fn shared_regions(&self) -> impl Iterator<Item = (u32, &Region)> {
+        (0u32..).zip(&self.regions).filter_map(|(number, region)| {
+            region.as_ref().filter(|r| r.class.is_some()).map(|r| (number, r))
+        })
+    }
+
+    /// A free block for `bytes`, within `budget` bytes of mapped memory.
+    pub(super) fn take(
+        &mut self,
+        bytes: usize,
+        budget: usize,
+        changes: &mut Vec<Change>,
+    ) -> Option<NonNull<Block>> {
+        let block = match class_of(bytes) {
+            Some(class) => self.take_of_class(class, budget, changes),
+            None => self.take_large(bytes.next_multiple_of(BLOCK), budget, changes),
+        }?;
+        // SAFETY: the block was free and is alive.
+        self.used += unsafe { block.as_ref() }.size;
+        Some(block)
+    }
+
+    fn take_of_class(
+        &mut self,
+        class: usize,
+        budget: usize,
+        changes: &mut Vec<Change>,
+    ) -> Option<NonNull<Block>> {
+        if let Some(block) = self.take_partial(class) {
+            return Some(block);
+        }
+        if self.empty > 0 {
+            let number = self.first_empty().expect("`empty` counts the wholly free regions");
+            self.leave_partial(number);
+            let region = self.region_mut(number).expect("found just now");
+            region.recut(number, class);
+            self.partial[class].push(number);
+            return self.take_partial(class);
+        }
+        if self.mapped + BUFFER_REGION_BYTES <= budget {
+            let number = self.vacant();
+            self.place(number, Region::of_class(number, class));
+            self.empty += 1;
+            self.partial[class].push(number);
+            changes.push(Change::Mapped(number));
+            return self.take_partial(class);
+        }
+        // At the budget, a larger block than needed is better than none.
+        (class + 1..CLASSES).find_map(|larger| self.take_partial(larger))
+    }
+
+    fn take_partial(&mut self, class: usize) -> Option<NonNull<Block>> {
+        let number = *self.partial[class].last()?;
+        let region = self.region_mut(number).expect("listed regions exist");
+        let was_empty = region.is_empty();
+        let block = region.take();
+        let is_full = !region.has_free();
+        if was_empty {
+            self.empty -= 1;
+        }
+        if is_full {
+            self.partial[class].pop();
+        }
+        block
+    }
+
+    fn take_large(
+        &mut self,
+        bytes: usize,
+        budget: usize,
+        changes: &mut Vec<Change>,
+    ) -> Option<NonNull<Block>> {
+        if bytes > budget {
+            return None;
+        }
+        // Free regions are worth less than a refusal; none is given up in vain.
+        let free = self.empty * BUFFER_REGION_BYTES;
+        if self.mapped - free + bytes > budget {
+            return None;
+        }
+        while self.mapped + bytes > budget {
+            let number = self.first_empty().expect("`empty` counts the wholly free regions");
+            self.leave_partial(number);
+            self.empty -= 1;
+            changes.extend(self.displace(number).map(Change::Unmapping));
+        }
+        let number = self.vacant();
+        self.place(number, Region::large(number, bytes));
+        self.region_mut(number).expect("placed just now").take()
+    }
+
+    /// Takes back a block that was handed out.
+    ///
+    /// # Safety
+    ///
+    /// Nobody holds the block or any part of it any more.
+    pub(super) unsafe fn give_back(&mut self, block: NonNull<Block>) {
+        // SAFETY: the block is alive until its region is displaced below.
+        let (number, index, size) = unsafe {
+            let block = block.as_ref();
+            (block.region, block.index, block.size)
+        };
+        self.used -= size;
+        let region = self.region_mut(number).expect("a block in use keeps its region");
+        let was_full = !region.has_free();
+        region.put(index);
+        let is_empty = region.is_empty();
+        match region.class {
+            Some(class) => {
+                if was_full {
+                    self.partial[class].push(number);
+                }
+                if is_empty {
+                    self.empty += 1;
+                }
+            }
+            None => drop(self.displace(number)),
+        }
+    }
+
+    fn first_empty(&self) -> Option<u32> {
+        self.shared_regions().find(|(_, region)| region.is_empty()).map(|(number, _)| number)
+    }
+
+    fn leave_partial(&mut self, number: u32) {
+        for list in &mut self.partial {
+            list.retain(|&n| n != number);
+        }
+    }
+
+    fn vacant(&mut self) -> u32 {
+        let index = self.regions.iter().position(Option::is_none).unwrap_or(self.regions.len());
+        if index == self.regions.len() {
+            self.regions.push(None);
+        }
+        u32::try_from(index).expect("a region is 4 KiB at least, so 2^32 of them fit no machine")
+    }
+
+    fn place(&mut self, number: u32, region: Region) {
+        self.mapped += region.length();
+        self.regions[number as usize] = Some(region);
+    }
+
+    fn displace(&mut self, number: u32) -> Option<Region> {
+        let region = self.regions[number as usize].take();
+        self.mapped -= region.as_ref().map_or(0, Region::length);
+        region
+    }
+}

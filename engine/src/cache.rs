@@ -1,0 +1,270 @@
+//! The tail cache: the buffers that were appended, kept for those who read at the tail.
+//!
+//! Each log keeps its own cached buffers in order, as [`Chunks`]. The shard's [`TailCache`] knows
+//! them all in the order in which they came and evicts the oldest when its budget is spent.
+//! Buffers with batches that are not durable yet are never evicted.
+//!
+//! ```text
+//! position        block                 block                 block
+//!   |-- chunk ------|---------------------|---.                 |
+//!                                         |-- : -- next chunk --|--- ...
+//!                                             ^ where its batches begin
+//! ```
+//!
+//! A chunk begins at a block. If its first batch begins later, it repeats the bytes before it, so
+//! that it can be written as whole blocks.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::{Rc, Weak};
+
+use crate::buffer::Buffer;
+use crate::offset::Offset;
+
+/// Entries of chunks that are gone which the queue may hold in any case.
+const SLACK: usize = 64;
+
+/// How full a tail cache is and how well it answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CacheStats {
+    /// Bytes of memory cached buffers hold.
+    pub used_bytes: usize,
+    /// Bytes they may hold, apart from batches that are not durable yet.
+    pub budget_bytes: usize,
+    /// Reads answered from the cache.
+    pub hits: u64,
+    /// Reads that went to a file.
+    pub misses: u64,
+    /// Buffers evicted so far.
+    pub evicted: u64,
+}
+
+/// A frozen buffer of a log's tail.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    id: u64,
+    /// Bytes of memory the buffer holds.
+    capacity: usize,
+    pub(crate) segment_base: Offset,
+    /// Where in the segment the buffer begins; a multiple of the block.
+    pub(crate) position: u64,
+    /// Where the first batch begins that is wholly in the buffer.
+    pub(crate) data_position: u64,
+    pub(crate) first_offset: Offset,
+    pub(crate) end_offset: Offset,
+    pub(crate) buffer: Buffer,
+}
+
+impl Chunk {
+    /// Where the chunk's batches end.
+    pub(crate) fn end_position(&self) -> u64 {
+        self.position + self.buffer.len() as u64
+    }
+
+    /// The bytes from `position` on.
+    pub(crate) fn from(&self, position: u64) -> &[u8] {
+        let lead = usize::try_from(position - self.position).unwrap_or(usize::MAX);
+        self.buffer.get(lead..).unwrap_or(&[])
+    }
+}
+
+/// What a log gives into the cache.
+pub(crate) struct NewChunk {
+    pub(crate) capacity: usize,
+    pub(crate) segment_base: Offset,
+    pub(crate) position: u64,
+    pub(crate) data_position: u64,
+    pub(crate) first_offset: Offset,
+    pub(crate) end_offset: Offset,
+    pub(crate) buffer: Buffer,
+}
+
+/// One log's cached buffers, oldest first. Between two of them there is a gap only where the log
+/// was truncated.
+#[derive(Debug, Default)]
+pub(crate) struct Chunks {
+    list: VecDeque<Chunk>,
+    durable: Offset,
+}
+
+impl Chunks {
+    pub(crate) fn last(&self) -> Option<&Chunk> {
+        self.list.back()
+    }
+
+    /// The chunk that holds the batch of this offset, and those after it.
+    pub(crate) fn holding(&self, offset: Offset) -> impl Iterator<Item = &Chunk> {
+        let index = self.list.partition_point(|chunk| chunk.end_offset <= offset);
+        let held = self.list.get(index).is_some_and(|chunk| chunk.first_offset <= offset);
+        self.list.range(if held { index } else { self.list.len() }..)
+    }
+
+    /// Below this, chunks may be evicted.
+    pub(crate) fn set_durable(&mut self, durable: Offset) {
+        self.durable = durable;
+    }
+}
+
+/// All logs' cached buffers. Cloning gives another handle.
+#[derive(Clone)]
+pub(crate) struct TailCache {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    budget: usize,
+    used: Cell<usize>,
+    live: Cell<usize>,
+    next_id: Cell<u64>,
+    queue: RefCell<VecDeque<Entry>>,
+    hits: Cell<u64>,
+    misses: Cell<u64>,
+    evicted: Cell<u64>,
+}
+
+struct Entry {
+    owner: Weak<RefCell<Chunks>>,
+    id: u64,
+}
+
+impl TailCache {
+    pub(crate) fn new(budget: usize) -> Self {
+        Self {
+            inner: Rc::new(Inner {
+                budget,
+                used: Cell::new(0),
+                live: Cell::new(0),
+                next_id: Cell::new(0),
+                queue: RefCell::default(),
+                hits: Cell::new(0),
+                misses: Cell::new(0),
+                evicted: Cell::new(0),
+            }),
+        }
+    }
+
+    pub(crate) fn stats(&self) -> CacheStats {
+        CacheStats {
+            used_bytes: self.inner.used.get(),
+            budget_bytes: self.inner.budget,
+            hits: self.inner.hits.get(),
+            misses: self.inner.misses.get(),
+            evicted: self.inner.evicted.get(),
+        }
+    }
+
+    pub(crate) fn count_hit(&self) {
+        self.inner.hits.set(self.inner.hits.get() + 1);
+    }
+
+    pub(crate) fn count_miss(&self) {
+        self.inner.misses.set(self.inner.misses.get() + 1);
+    }
+
+    /// Adds the newest buffer of a log. One that begins where the log's last one begins holds all
+    /// of that one, and takes its place.
+    pub(crate) fn push(&self, owner: &Rc<RefCell<Chunks>>, new: NewChunk) {
+        let mut chunks = owner.borrow_mut();
+        let replaced = chunks.list.pop_back_if(|last| {
+            last.segment_base == new.segment_base && last.position == new.position
+        });
+        let (id, data_position, first_offset) = match replaced {
+            Some(old) => {
+                self.release(old.capacity);
+                (old.id, old.data_position, old.first_offset)
+            }
+            None => {
+                let id = self.inner.next_id.get();
+                self.inner.next_id.set(id + 1);
+                let mut queue = self.inner.queue.borrow_mut();
+                queue.push_back(Entry { owner: Rc::downgrade(owner), id });
+                (id, new.data_position, new.first_offset)
+            }
+        };
+        debug_assert!(chunks.list.back().is_none_or(|last| last.end_offset <= first_offset));
+        self.inner.used.set(self.inner.used.get() + new.capacity);
+        self.inner.live.set(self.inner.live.get() + 1);
+        chunks.list.push_back(Chunk {
+            id,
+            capacity: new.capacity,
+            segment_base: new.segment_base,
+            position: new.position,
+            data_position,
+            first_offset,
+            end_offset: new.end_offset,
+            buffer: new.buffer,
+        });
+        drop(chunks);
+        let over = self.inner.used.get().saturating_sub(self.inner.budget);
+        if over > 0 {
+            self.evict(over);
+        }
+    }
+
+    /// Lets go of the oldest buffers until `bytes` are given back or only batches are left that
+    /// are not durable.
+    pub(crate) fn evict(&self, bytes: usize) {
+        let target = self.inner.used.get().saturating_sub(bytes);
+        let mut tries = self.inner.queue.borrow().len();
+        while self.inner.used.get() > target && tries > 0 {
+            tries -= 1;
+            let Some(entry) = self.inner.queue.borrow_mut().pop_front() else { return };
+            let Some(owner) = entry.owner.upgrade() else { continue };
+            let mut chunks = owner.borrow_mut();
+            // A chunk that its log has let go of has left its entry behind.
+            if !chunks.list.iter().any(|chunk| chunk.id == entry.id) {
+                continue;
+            }
+            // An entry that had to wait may stand behind a later one of its log; whichever comes
+            // up, it is the log's oldest that goes, and its entry that stays.
+            let Some(oldest) = chunks.list.front() else { continue };
+            if oldest.end_offset > chunks.durable || oldest.id != entry.id {
+                drop(chunks);
+                self.inner.queue.borrow_mut().push_back(entry);
+                continue;
+            }
+            let freed = chunks.list.pop_front();
+            drop(chunks);
+            if let Some(chunk) = freed {
+                self.release(chunk.capacity);
+                self.inner.evicted.set(self.inner.evicted.get() + 1);
+            }
+        }
+    }
+
+    /// Lets go of a log's buffers that hold offsets of `end` or later.
+    pub(crate) fn cut(&self, owner: &Rc<RefCell<Chunks>>, end: Offset) {
+        while let Some(chunk) = owner.borrow_mut().list.pop_back_if(|last| last.end_offset > end) {
+            self.release(chunk.capacity);
+        }
+        self.sweep();
+    }
+
+    /// Lets go of a log's buffers that hold nothing of `start` or later.
+    pub(crate) fn cut_before(&self, owner: &Rc<RefCell<Chunks>>, start: Offset) {
+        while let Some(chunk) =
+            owner.borrow_mut().list.pop_front_if(|first| first.end_offset <= start)
+        {
+            self.release(chunk.capacity);
+        }
+        self.sweep();
+    }
+
+    fn release(&self, capacity: usize) {
+        self.inner.used.set(self.inner.used.get() - capacity);
+        self.inner.live.set(self.inner.live.get() - 1);
+    }
+
+    /// Forgets the entries of chunks that are gone, once they are more than those of chunks that
+    /// are there: so the queue is bounded, and a chunk's share of the work is small.
+    fn sweep(&self) {
+        if self.inner.queue.borrow().len() <= 2 * self.inner.live.get() + SLACK {
+            return;
+        }
+        self.inner.queue.borrow_mut().retain(|entry| {
+            entry.owner.upgrade().is_some_and(|owner| {
+                owner.borrow().list.iter().any(|chunk| chunk.id == entry.id)
+            })
+        });
+    }
+}

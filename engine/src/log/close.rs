@@ -1,0 +1,117 @@
+//! The end of a log: closed for now, or deleted for good.
+
+use std::path::Path;
+
+use crate::error::{AppendError, IoFailure, MaintainError, Operation};
+use crate::io::Io;
+use crate::log::Log;
+use crate::manifest::{CleanEnd, Manifest};
+use crate::shard::Shard;
+use crate::small_file;
+
+impl<I: Io> Log<I> {
+    /// Closes the log: writes and syncs what was appended, cuts the active segment to its exact
+    /// length, writes indexes and producers, and marks all of it as clean, so that the next open
+    /// reads next to nothing. A log that nobody touched since it was opened costs nothing.
+    ///
+    /// Appends fail from now on with [`AppendError::Closed`], reads go on. A second close does
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`MaintainError`]; the log is closed all the same, and the next open recovers it.
+    pub async fn close(&self) -> Result<(), MaintainError> {
+        let _turn = self.inner.turnstile.enter().await;
+        if self.inner.state.borrow().closed {
+            return Ok(());
+        }
+        let result = self.settle().await;
+        self.inner.state.borrow_mut().closed = true;
+        self.inner.wake_everybody();
+        result
+    }
+
+    async fn settle(&self) -> Result<(), MaintainError> {
+        let inner = &self.inner;
+        inner.state.borrow().writable()?;
+        if !inner.state.borrow().changed {
+            return Ok(());
+        }
+        inner.drain().await?;
+        inner.save_beside().await?;
+        inner.cut_to_size().await.map_err(|failure| inner.fail(failure))?;
+        let manifest = {
+            let state = inner.state.borrow();
+            let summary = &state.active.summary;
+            // An active segment without a file leaves its predecessor the last one.
+            let (last_base, last_length) = match (&state.active.file, state.sealed.back()) {
+                (None, Some(last)) => (last.base, last.size),
+                _ => (summary.base, summary.size),
+            };
+            let clean = CleanEnd {
+                last_base,
+                last_length,
+                end: state.offsets.end,
+                epoch: state.epochs.latest(),
+            };
+            Manifest { start: state.offsets.start, clean: Some(clean) }
+        };
+        manifest.save(&inner.shard, &inner.dir).await?;
+        let mut state = inner.state.borrow_mut();
+        state.manifest = manifest;
+        state.changed = false;
+        Ok(())
+    }
+
+    /// Closes the log and removes its folder with everything in it.
+    ///
+    /// Reads fail from now on with [`ReadError::Closed`](crate::error::ReadError::Closed). After a
+    /// crash in the middle the folder may be there in part: finish with [`Log::remove`].
+    ///
+    /// # Errors
+    ///
+    /// [`MaintainError`]; call [`Log::remove`] to try again.
+    pub async fn delete(self) -> Result<(), MaintainError> {
+        let _turn = self.inner.turnstile.enter().await;
+        // What is in flight is seen through; whether it got there does not matter any more.
+        let _: Result<(), AppendError> = self.inner.drain().await;
+        {
+            let mut state = self.inner.state.borrow_mut();
+            state.closed = true;
+            state.layout += 1;
+            state.tail.give_up();
+            state.sealed.clear();
+            state.active.file = None;
+            state.active.summary = crate::segment::active::Summary::new(state.offsets.end);
+        }
+        self.inner.shard.cache().cut(&self.inner.chunks, crate::offset::Offset::ZERO);
+        self.inner.wake_everybody();
+        Self::remove(&self.inner.shard, &self.inner.dir).await?;
+        Ok(())
+    }
+
+    /// Removes the folder of a log that is not open, with everything in it. Fine if it is not
+    /// there.
+    ///
+    /// # Errors
+    ///
+    /// [`IoFailure`]; what is left can be removed by another call.
+    pub async fn remove(shard: &Shard<I>, dir: &Path) -> Result<(), IoFailure> {
+        let io = shard.io();
+        let entries = match io.list_dir(dir).await {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(IoFailure::of(Operation::List, dir)(error)),
+        };
+        for entry in entries.iter().filter(|entry| !entry.is_dir) {
+            let path = dir.join(&entry.name);
+            io.remove_file(&path).await.map_err(IoFailure::of(Operation::Remove, &path))?;
+        }
+        small_file::sync_dir(shard, dir).await?;
+        io.remove_dir(dir).await.map_err(IoFailure::of(Operation::Remove, dir))?;
+        match dir.parent() {
+            Some(parent) => small_file::sync_dir(shard, parent).await,
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! The log: batches in, durable, and out again.
+//!
+//! ```text
+//! reserve -> append -> open buffer -> frozen buffer -> write -> durable
+//!                          |               |
+//!                          |               '-> tail cache -> read_cached
+//!                          '-- filled while it waits
+//! ```
+//!
+//! One task appends: [`Log::reserve`] makes room, [`Log::append`] gives the batch its offsets and
+//! copies it, once, into the log's open buffer. The log's flush task freezes that buffer and writes
+//! it as soon as nothing else is in flight; what arrives meanwhile fills the next one. No timer
+//! stands between an append and its write. [`Log::durable`] resolves when the batch is as safe as
+//! the log's [`FlushPolicy`] says.
+//!
+//! # Promises, and the faults they hold under
+//!
+//! - `log.keeps_acknowledged`: what [`Log::durable`] confirmed is there after any crash, at the
+//!   same offsets; with [`FlushPolicy::Relaxed`], after any crash of the process.
+//! - `log.recovers_a_prefix`: after a crash the log is a prefix of what was appended.
+//! - `log.contiguous`: each batch begins where the one before it ends.
+//! - `log.no_fsync_retry`: after a failed write or sync the log takes no more until it is opened
+//!   again, and everybody who asks gets the first failure.
+//! - Damaged bytes are reported and never served.
+//!
+//! A disk may lose or tear every write that was not synced, in pieces of 512 bytes, and report
+//! errors at any time.
+
+mod append;
+mod close;
+pub(crate) mod epochs;
+pub(crate) mod flush;
+mod offsets;
+mod read;
+mod roll;
+mod search;
+pub(crate) mod settings;
+mod slices;
+pub(crate) mod turn;
+pub(crate) mod wait;
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+pub use append::{Appended, Reservation, Stamp};
+pub use epochs::EpochStart;
+pub use offsets::LogOffsets;
+pub use settings::{FlushPolicy, LogSettings};
+pub use slices::Slices;
+
+pub use crate::cache::CacheStats;
+pub use crate::recovery::{Cut, RecoveryReport};
+pub use crate::retention::RetentionReport;
+
+use crate::batch::{BatchHeader, ProducerId};
+use crate::cache::Chunks;
+use crate::epoch::LeaderEpoch;
+use crate::error::{AppendError, IoFailure, OpenError};
+use crate::io::Io;
+use crate::manifest::Manifest;
+use crate::offset::{Offset, Timestamp};
+use crate::producer::{ProducerState, Producers, SequenceCheck, SequenceError};
+use crate::segment::active::Active;
+use crate::segment::sealed::Sealed;
+use crate::shard::Shard;
+use epochs::EpochHistory;
+use flush::Tail;
+use turn::Turnstile;
+use wait::{Signal, Waiters, WakeOnDrop};
+
+/// A log. Cloning is cheap and gives another handle to the same log.
+///
+/// A log belongs to one thread, and to one owner: opening a folder twice at a time damages it.
+pub struct Log<I: Io> {
+    pub(crate) inner: Rc<Inner<I>>,
+}
+
+pub(crate) struct Inner<I: Io> {
+    pub(crate) shard: Shard<I>,
+    pub(crate) dir: PathBuf,
+    pub(crate) settings: RefCell<LogSettings>,
+    pub(crate) state: RefCell<State<I::File>>,
+    pub(crate) chunks: Rc<RefCell<Chunks>>,
+    pub(crate) turnstile: Turnstile,
+    pub(crate) signal: Rc<Signal>,
+    pub(crate) flushing: Cell<bool>,
+    pub(crate) waiting_durable: Waiters,
+    pub(crate) waiting_written: Waiters,
+    _wake: WakeOnDrop,
+}
+
+/// What changes. Borrowed for moments, never across a wait.
+pub(crate) struct State<F> {
+    pub(crate) offsets: LogOffsets,
+    pub(crate) sealed: VecDeque<Sealed<F>>,
+    pub(crate) active: Active<F>,
+    pub(crate) tail: Tail,
+    pub(crate) epochs: EpochHistory,
+    pub(crate) producers: Producers,
+    /// What the manifest on disk says.
+    pub(crate) manifest: Manifest,
+    /// Whether anything came since the last clean close.
+    pub(crate) changed: bool,
+    /// Counts up when bytes that were readable went away, so that a reader which stumbled over
+    /// that looks again.
+    pub(crate) layout: u64,
+    pub(crate) failure: Option<IoFailure>,
+    pub(crate) closed: bool,
+}
+
+impl<F> State<F> {
+    /// Whether the log takes more.
+    pub(crate) fn writable(&self) -> Result<(), AppendError> {
+        if let Some(failure) = &self.failure {
+            return Err(AppendError::Failed(failure.clone()));
+        }
+        if self.closed { Err(AppendError::Closed) } else { Ok(()) }
+    }
+}
+
+impl<I: Io> Log<I> {
+    /// Opens the log in the folder `dir`, which is created if need be, and recovers it if it was
+    /// not closed cleanly.
+    ///
+    /// After `Ok` the log holds a prefix of what was appended, with everything that was
+    /// acknowledged, all of it durable; the report says what was cut and why. After
+    /// [`OpenError::Corrupt`] and its like nothing on disk has changed. Costs reading the last
+    /// segment, unless the log was closed cleanly, and a block or two of each other segment.
+    ///
+    /// An empty log costs its folder and no file.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`].
+    pub async fn open(
+        shard: &Shard<I>,
+        dir: &Path,
+        settings: LogSettings,
+    ) -> Result<(Self, RecoveryReport), OpenError> {
+        settings.check(shard.pool().budget())?;
+        let recovered = crate::recovery::recover(shard, dir, &settings).await?;
+        let signal = Rc::new(Signal::default());
+        let chunks = Rc::new(RefCell::new(Chunks::default()));
+        chunks.borrow_mut().set_durable(recovered.state.offsets.durable);
+        let inner = Inner {
+            shard: shard.clone(),
+            dir: dir.to_owned(),
+            settings: RefCell::new(settings),
+            state: RefCell::new(recovered.state),
+            chunks,
+            turnstile: Turnstile::default(),
+            _wake: WakeOnDrop(Rc::clone(&signal)),
+            signal,
+            flushing: Cell::new(false),
+            waiting_durable: Waiters::default(),
+            waiting_written: Waiters::default(),
+        };
+        Ok((Self { inner: Rc::new(inner) }, recovered.report))
+    }
+
+    /// Where the log begins, how far it is safe, and where it ends.
+    #[must_use]
+    pub fn offsets(&self) -> LogOffsets {
+        self.inner.state.borrow().offsets
+    }
+
+    /// Bytes of batches in all segments.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        let state = self.inner.state.borrow();
+        let sealed: u64 = state.sealed.iter().map(|segment| segment.size).sum();
+        sealed + state.active.summary.size
+    }
+
+    /// How many segments there are, the active one included.
+    #[must_use]
+    pub fn segment_count(&self) -> usize {
+        self.inner.state.borrow().sealed.len() + 1
+    }
+
+    /// The log's folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.inner.dir
+    }
+
+    /// The failure that made the log read-only, if one did.
+    #[must_use]
+    pub fn failure(&self) -> Option<IoFailure> {
+        self.inner.state.borrow().failure.clone()
+    }
+
+    /// The log's settings.
+    #[must_use]
+    pub fn settings(&self) -> LogSettings {
+        self.inner.settings.borrow().clone()
+    }
+
+    /// Changes the settings. They hold for what comes: a smaller segment size rolls at the next
+    /// reservation, a stricter [`FlushPolicy`] syncs at once what is not yet synced.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Setting`]; the old settings stay.
+    pub fn update_settings(&self, settings: LogSettings) -> Result<(), OpenError> {
+        settings.check(self.inner.shard.pool().budget())?;
+        *self.inner.settings.borrow_mut() = settings;
+        self.inner.signal.wake();
+        Ok(())
+    }
+
+    /// What the log remembers of an idempotent producer; `None` if nothing, or if it was silent
+    /// for too long.
+    #[must_use]
+    pub fn producer(&self, id: ProducerId) -> Option<ProducerState> {
+        let expiry = self.inner.settings.borrow().producer_expiry;
+        let now = self.inner.shard.io().now();
+        self.inner.state.borrow().producers.state(id, now, expiry).copied()
+    }
+
+    /// Judges the sequence of a batch that is about to be appended. Appended batches count at
+    /// once, also those that are not durable yet: a duplicate is answered after
+    /// [`Log::durable`] of its offsets.
+    ///
+    /// # Errors
+    ///
+    /// [`SequenceError`]; do not append the batch then.
+    pub fn check_producer(
+        &self,
+        batch: &BatchHeader,
+        now: Timestamp,
+    ) -> Result<SequenceCheck, SequenceError> {
+        let expiry = self.inner.settings.borrow().producer_expiry;
+        self.inner.state.borrow().producers.check(batch, now, expiry)
+    }
+
+    /// The newest leader epoch of the log, or [`LeaderEpoch::NONE`].
+    #[must_use]
+    pub fn latest_epoch(&self) -> LeaderEpoch {
+        self.inner.state.borrow().epochs.latest()
+    }
+
+    /// All leader epochs of the log and where each begins, in order.
+    #[must_use]
+    pub fn epochs(&self) -> Vec<EpochStart> {
+        self.inner.state.borrow().epochs.entries().to_vec()
+    }
+
+    /// The largest epoch at or below `epoch` that the log knows, and the offset where it ends
+    /// (Kafka's `OffsetForLeaderEpoch`); `None` if it knows none.
+    #[must_use]
+    pub fn epoch_end_offset(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        let state = self.inner.state.borrow();
+        state.epochs.end_offset(epoch, state.offsets.end)
+    }
+}
+
+impl<I: Io> Inner<I> {
+    /// Moves the offsets, and tells those who wait.
+    pub(crate) fn set_offsets(&self, state: &mut State<I::File>, new: LogOffsets) {
+        let old = state.offsets;
+        state.offsets.set(new);
+        if new.durable != old.durable {
+            self.chunks.borrow_mut().set_durable(new.durable);
+            self.waiting_durable.wake_up_to(new.durable);
+            self.shard.unpinned();
+        }
+        if new.written != old.written {
+            self.waiting_written.wake_up_to(new.written);
+        }
+    }
+
+    /// Makes the log read-only (`log.no_fsync_retry`), unless it is already, and gives the first
+    /// failure.
+    pub(crate) fn fail(&self, failure: IoFailure) -> AppendError {
+        let mut state = self.state.borrow_mut();
+        let first = state.failure.get_or_insert(failure).clone();
+        state.tail.give_up();
+        let durable = state.offsets.durable;
+        drop(state);
+        self.shard.cache().cut(&self.chunks, durable);
+        self.wake_everybody();
+        AppendError::Failed(first)
+    }
+
+    pub(crate) fn wake_everybody(&self) {
+        self.waiting_durable.wake_all();
+        self.waiting_written.wake_all();
+        self.signal.wake();
+    }
+}
+
+impl<I: Io> Drop for Inner<I> {
+    fn drop(&mut self) {
+        self.shard.cache().cut(&self.chunks, Offset::ZERO);
+    }
+}
+
+impl<I: Io> Clone for Log<I> {
+    fn clone(&self) -> Self {
+        Self { inner: Rc::clone(&self.inner) }
+    }
+}
+
+impl<I: Io> fmt::Debug for Log<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log").field("dir", &self.inner.dir).field("offsets", &self.offsets()).finish()
+    }
+}

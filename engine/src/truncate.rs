@@ -1,0 +1,212 @@
+//! Cutting a log's end, as a follower does that was ahead of its new leader.
+//!
+//! The order makes every crash in between leave a log whose end lies between the old one and the
+//! new one: the clean mark goes first, then whole segments, newest first, then the end of the one
+//! that is cut.
+
+use crate::batch::BatchHeader;
+use crate::error::{IoFailure, MaintainError, Operation};
+use crate::io::{File, Io, OpenMode};
+use crate::log::epochs;
+use crate::log::flush::Tail;
+use crate::log::{Inner, Log, LogOffsets};
+use crate::manifest::Manifest;
+use crate::offset::Offset;
+use crate::producer::Producers;
+use crate::recovery::{newest_snapshot, walk};
+use crate::segment::active::{Active, Summary};
+use crate::segment::name::Kind;
+use crate::small_file;
+
+impl<I: Io> Log<I> {
+    /// Removes everything from `end` on, and the whole batch that holds `end` if it begins
+    /// earlier. Gives the log's new end, at or below `end`. Does nothing if the log ends there or
+    /// earlier.
+    ///
+    /// After `Ok` the cut is durable. A crash in the middle leaves the log between its old length
+    /// and the new one. Costs a scan of the segment that is cut.
+    ///
+    /// # Errors
+    ///
+    /// [`MaintainError::OutOfRange`] below the log's start, and [`MaintainError::DiskFull`]: the
+    /// log is as before. Others leave it read-only, somewhere between the old end and the new.
+    pub async fn truncate(&self, end: Offset) -> Result<Offset, MaintainError> {
+        let _turn = self.inner.turnstile.enter().await;
+        self.inner.state.borrow().writable()?;
+        let offsets = self.offsets();
+        if end >= offsets.end {
+            return Ok(offsets.end);
+        }
+        if end < offsets.start {
+            let (start, log_end) = (offsets.start, offsets.end);
+            return Err(MaintainError::OutOfRange { offset: end, start, end: log_end });
+        }
+        self.inner.drain().await?;
+        self.inner.drop_clean_mark().await?;
+        let cut = self.inner.cut_to(end).await;
+        // In between, memory and disk differ; the next open puts that right.
+        cut.map_err(|error| match error {
+            MaintainError::Io(failure) | MaintainError::DiskFull(failure) => {
+                self.inner.fail(failure).into()
+            }
+            other => other,
+        })
+    }
+}
+
+impl<I: Io> Inner<I> {
+    /// The mark vouches for an end that is about to go.
+    async fn drop_clean_mark(&self) -> Result<(), MaintainError> {
+        let old = self.state.borrow().manifest;
+        if old.clean.is_some() {
+            let manifest = Manifest { clean: None, ..old };
+            manifest.save(&self.shard, &self.dir).await?;
+            self.state.borrow_mut().manifest = manifest;
+        }
+        Ok(())
+    }
+
+    /// The caller has the turn, and everything is written.
+    async fn cut_to(&self, end: Offset) -> Result<Offset, MaintainError> {
+        // Readers first: from here on nobody looks at what goes.
+        self.move_end(end);
+        self.remove_segments_after(end).await?;
+        let base = self.state.borrow().active.summary.base;
+        let (mut producers, known_to) = self.producers_at(base).await?;
+        let active = self.cut_last(end, known_to, &mut producers).await?;
+        let end = active.summary.end;
+        let encoded = {
+            let mut state = self.state.borrow_mut();
+            state.active = active;
+            state.producers = producers;
+            state.epochs.truncate(end);
+            state.epochs.encode()
+        };
+        self.move_end(end);
+        small_file::replace(&self.shard, &self.dir, epochs::NAME, &encoded).await?;
+        small_file::sync_dir(&self.shard, &self.dir).await?;
+        Ok(end)
+    }
+
+    fn move_end(&self, end: Offset) {
+        let mut state = self.state.borrow_mut();
+        state.tail = Tail::at_rest(end);
+        state.changed = true;
+        state.layout += 1;
+        let start = state.offsets.start.min(end);
+        self.shard.cache().cut(&self.chunks, end);
+        self.set_offsets(&mut state, LogOffsets { start, durable: end, written: end, end });
+    }
+
+    /// Removes the segments that begin after `end`, newest first, so that a crash in between leaves
+    /// no gap. The last one that stays becomes the active one, to be cut.
+    async fn remove_segments_after(&self, end: Offset) -> Result<(), MaintainError> {
+        loop {
+            let base = self.state.borrow().active.summary.base;
+            if base <= end {
+                return Ok(());
+            }
+            let names = [Kind::Log, Kind::Index, Kind::TimeIndex].map(|kind| kind.name(base));
+            small_file::remove_all(&self.shard, &self.dir, names).await?;
+            let mut state = self.state.borrow_mut();
+            let last = state.sealed.pop_back().expect("the log starts at or before its new end");
+            let mut active = Active::new(last.base);
+            active.summary.size = last.size;
+            active.summary.end = last.end;
+            // Its file, if open, is open for reading only.
+            state.active = active;
+            state.layout += 1;
+        }
+    }
+
+    /// The producers as of the newest snapshot at or below `base`, brought forward to `base`, and
+    /// where that is. Snapshots above `base` are removed.
+    async fn producers_at(&self, base: Offset) -> Result<(Producers, Offset), MaintainError> {
+        let (shard, dir) = (&self.shard, &self.dir);
+        let listed = shard.io().list_dir(dir).await;
+        let listed = listed.map_err(IoFailure::of(Operation::List, dir))?;
+        let parsed = listed.iter().filter_map(|entry| Kind::parse(&entry.name));
+        let snapshots: Vec<Offset> = parsed
+            .filter(|(kind, _)| *kind == Kind::Snapshot)
+            .map(|(_, offset)| offset)
+            .collect();
+        let stale = snapshots.iter().filter(|offset| **offset > base);
+        small_file::remove_all(shard, dir, stale.map(|offset| Kind::Snapshot.name(*offset)))
+            .await?;
+        let (mut producers, from) = newest_snapshot(shard, dir, &snapshots, base).await?;
+        // Usually none: there is a snapshot for each segment.
+        let between: Vec<(Offset, u64)> = {
+            let state = self.state.borrow();
+            let since = state.sealed.iter().filter(|segment| segment.end > from);
+            since.map(|segment| (segment.base, segment.size)).collect()
+        };
+        let (now, expiry) = (shard.io().now(), self.settings.borrow().producer_expiry);
+        for (base, size) in between {
+            let path = Kind::Log.path(dir, base);
+            let file = shard.io().open(&path, OpenMode::ReadDirect).await;
+            let file = file.map_err(IoFailure::of(Operation::Open, &path))?;
+            let interval = self.settings.borrow().index_interval_bytes;
+            let walked = walk(shard, &path, file, size, base, interval, |header, _| {
+                if header.base_offset >= from.value() {
+                    producers.appended(header, now, expiry);
+                }
+                true
+            })
+            .await?;
+            if let Some(damage) = walked.damage {
+                let position = walked.summary.size;
+                return Err(MaintainError::Corrupt { path, position, damage });
+            }
+        }
+        Ok((producers, from.max(base)))
+    }
+
+    /// Cuts the last segment behind the last whole batch below `end`.
+    async fn cut_last(
+        &self,
+        end: Offset,
+        known_to: Offset,
+        producers: &mut Producers,
+    ) -> Result<Active<I::File>, MaintainError> {
+        let (base, size, open) = {
+            let state = self.state.borrow();
+            let summary: &Summary = &state.active.summary;
+            (summary.base, summary.size, state.active.file.clone())
+        };
+        let mut active = Active::new(base);
+        if open.is_none() && size == 0 {
+            return Ok(active);
+        }
+        let shard = &self.shard;
+        let path = Kind::Log.path(&self.dir, base);
+        let file = match open {
+            Some(file) => file,
+            None => {
+                let file = shard.io().open(&path, OpenMode::WriteDirect).await;
+                file.map_err(IoFailure::of(Operation::Open, &path))?
+            }
+        };
+        let (now, expiry) = (shard.io().now(), self.settings.borrow().producer_expiry);
+        let interval = self.settings.borrow().index_interval_bytes;
+        let visit = |header: &BatchHeader, _| {
+            let kept = header.last_offset() < end.value();
+            if kept && header.base_offset >= known_to.value() {
+                producers.appended(header, now, expiry);
+            }
+            kept
+        };
+        let walked = walk(shard, &path, file.clone(), size, base, interval, visit).await?;
+        if let Some(damage) = walked.damage {
+            let position = walked.summary.size;
+            return Err(MaintainError::Corrupt { path, position, damage });
+        }
+        active.summary = walked.summary;
+        active.allocated = active.summary.size;
+        active.named = true;
+        let cut = file.set_length(active.summary.size).await;
+        cut.map_err(IoFailure::of(Operation::Cut, &path))?;
+        file.sync().await.map_err(IoFailure::of(Operation::Sync, &path))?;
+        active.file = Some(file);
+        Ok(active)
+    }
+}

@@ -1,0 +1,1 @@
+"""One module per foreign client, all behind the interface of `base`."""
