@@ -9,11 +9,11 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use ringlog_broker::protocol::codec::Request;
 use ringlog_broker::protocol::codec::Str;
 use ringlog_broker::protocol::messages::{
     CreatableTopic, CreateTopicsRequest, MetadataRequest, MetadataRequestTopic, MetadataResponse,
 };
-use ringlog_broker::protocol::codec::Request;
 use ringlog_broker::protocol::{ErrorCode, decode_response, encode_request};
 
 use crate::error::BenchError;
@@ -149,12 +149,12 @@ impl Server {
     fn ask<R: Request>(&mut self, request: &R, version: i16) -> Result<R::Response, BenchError> {
         self.correlation_id += 1;
         let frame = encode_request(request, version, self.correlation_id, None)?.into_bytes();
-        let answer = self.exchange(&frame).map_err(|source| BenchError::Connect {
-            address: self.address.clone(),
-            source,
+        let answer = self
+            .exchange(&frame)
+            .map_err(|source| BenchError::Connect { address: self.address.clone(), source })?;
+        let (_, response) = decode_response::<R>(answer, version).map_err(|source| {
+            BenchError::Decode { address: self.address.clone(), source: Box::new(source) }
         })?;
-        let (_, response) = decode_response::<R>(answer, version)
-            .map_err(|source| BenchError::Decode { address: self.address.clone(), source })?;
         Ok(response)
     }
 
@@ -163,13 +163,13 @@ impl Server {
         let mut length = [0; 4];
         self.stream.read_exact(&mut length)?;
         let stated = i32::from_be_bytes(length);
-        let length =
-            usize::try_from(stated).ok().filter(|&length| length <= ANSWER_BYTES_MAX).ok_or_else(
-                || {
-                    let text = format!("an answer of {stated} bytes; the limit is {ANSWER_BYTES_MAX}");
-                    io::Error::new(io::ErrorKind::InvalidData, text)
-                },
-            )?;
+        let length = usize::try_from(stated)
+            .ok()
+            .filter(|&length| length <= ANSWER_BYTES_MAX)
+            .ok_or_else(|| {
+                let text = format!("an answer of {stated} bytes; the limit is {ANSWER_BYTES_MAX}");
+                io::Error::new(io::ErrorKind::InvalidData, text)
+            })?;
         let mut answer = vec![0; length];
         self.stream.read_exact(&mut answer)?;
         Ok(Bytes::from(answer))

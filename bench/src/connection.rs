@@ -237,12 +237,7 @@ impl Connection {
     }
 }
 
-fn check(
-    answer: &Answer,
-    number: u64,
-    written: u64,
-    partition: i32,
-) -> Result<(), AnswerProblem> {
+fn check(answer: &Answer, number: u64, written: u64, partition: i32) -> Result<(), AnswerProblem> {
     let (expected, found) = (correlation(number), answer.correlation_id);
     if number >= written || expected != found {
         return Err(AnswerProblem::OutOfOrder { expected, found });

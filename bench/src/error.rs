@@ -62,7 +62,7 @@ pub enum BenchError {
         /// The address.
         address: String,
         /// What is wrong with it.
-        source: ringlog_broker::protocol::codec::DecodeError,
+        source: Box<ringlog_broker::protocol::codec::DecodeError>,
     },
     /// The batch to be sent cannot be built.
     #[error("cannot build a batch of {batch_bytes} bytes with records of {record_bytes} bytes")]

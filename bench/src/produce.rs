@@ -155,7 +155,10 @@ pub fn run(args: &ProduceArgs, mut progress: impl FnMut(f64)) -> Result<Report, 
         for (number, lanes) in lanes.into_iter().enumerate() {
             let finished = finished.clone();
             let cpu = args.cpu.get(number % args.cpu.len().max(1)).copied();
-            scope.spawn(move || finished.send(work(load, lanes, cpu)));
+            scope.spawn(move || {
+                // Nobody listens any more once another thread has failed.
+                let _ = finished.send(work(load, lanes, cpu));
+            });
             threads += 1;
         }
         drop(finished);
@@ -262,8 +265,7 @@ fn lanes(
     let mut lanes: Vec<Vec<Lane>> = (0..threads).map(|_| Vec::new()).collect();
     for (index, (stream, address, partitions)) in connections.into_iter().enumerate() {
         let number = u64::try_from(index).unwrap_or(u64::MAX);
-        let schedule =
-            requests_per_s.map(|rate| Schedule::new(window.start, rate, number, count));
+        let schedule = requests_per_s.map(|rate| Schedule::new(window.start, rate, number, count));
         let head = |partition: i32| {
             RequestHead::new(&args.topic, partition, args.acks.wire(), payload.bytes.len())
         };

@@ -70,7 +70,10 @@ mod tests {
             let mut schedule = Schedule::new(start, 1000.0, index, 4);
             for _ in 0..25 {
                 due.push(schedule.due() - start);
-                assert_eq!(schedule.take(start + Duration::from_secs(1)), due.last().map(|d| start + *d));
+                assert_eq!(
+                    schedule.take(start + Duration::from_secs(1)),
+                    due.last().map(|d| start + *d)
+                );
             }
         }
         due.sort();

@@ -151,13 +151,13 @@ impl<'a> Worker<'a> {
     /// [`BenchError::System`] if sockets cannot be polled.
     pub fn new(load: Load<'a>, lanes: Vec<Lane>) -> Result<Self, BenchError> {
         let failed = |source| BenchError::System { what: "poll the connections", source };
-        let poller = epoll::create(epoll::CreateFlags::CLOEXEC)
-            .map_err(|error| failed(error.into()))?;
+        let poller =
+            epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|error| failed(error.into()))?;
         let mut open = Vec::with_capacity(lanes.len());
         for (number, lane) in (0_u64..).zip(lanes) {
             let Lane { address, index, stream, heads, schedule } = lane;
-            let connection = Connection::new(stream, heads, load.depth, load.expects_answers)
-                .map_err(failed)?;
+            let connection =
+                Connection::new(stream, heads, load.depth, load.expects_answers).map_err(failed)?;
             let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
             epoll::add(&poller, connection.stream(), epoll::EventData::new_u64(number), flags)
                 .map_err(|error| failed(error.into()))?;
@@ -226,10 +226,7 @@ impl<'a> Worker<'a> {
         let due = self.lanes.iter().filter_map(OpenLane::next_due).min();
         let until = due.map_or(SLEEP_MAX, |due| due.saturating_duration_since(now));
         let until = if until <= SPIN { Duration::ZERO } else { until - SPIN };
-        let timeout = Timespec {
-            tv_sec: 0,
-            tv_nsec: until.min(SLEEP_MAX).subsec_nanos().into(),
-        };
+        let timeout = Timespec { tv_sec: 0, tv_nsec: until.min(SLEEP_MAX).subsec_nanos().into() };
         let spare = rustix::buffer::spare_capacity(events);
         match epoll::wait(&self.poller, spare, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),

@@ -1,5 +1,7 @@
 //! The produce scenario against a server made for the test, which speaks just enough Kafka.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -182,7 +184,9 @@ fn requests_without_answers_are_counted_when_they_are_written() {
 #[test]
 fn repeated_offsets_and_error_codes_are_found() {
     let server = FakeServer::start(Behaviour::RepeatsOffsets);
-    let report = run(&server.args("--rate 100 --record-size 10 --batch-bytes 1 --partitions 3"), |_| ()).unwrap();
+    let report =
+        run(&server.args("--rate 100 --record-size 10 --batch-bytes 1 --partitions 3"), |_| ())
+            .unwrap();
     assert!(!report.is_clean() && report.repeated_offsets > 0, "{report}");
 
     let server = FakeServer::start(Behaviour::Refuses);

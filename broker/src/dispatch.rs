@@ -14,6 +14,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use crate::handlers::{admin, cluster, data, group};
+use crate::net;
 use crate::protocol::codec::{DecodeError, Message, Reader, Request};
 use crate::protocol::messages::ApiVersionsResponse;
 use crate::protocol::{ApiKey, HeaderError, Preamble, RequestHeader, encode_response};
@@ -38,13 +39,26 @@ pub struct Context {
 }
 
 /// What becomes of a frame.
-pub enum Outcome {
-    /// There will be an answer.
-    Answer(Pending),
-    /// There is nothing to answer.
-    Silent,
-    /// The connection is to be closed, and this is why.
-    Close(String),
+pub type Outcome = net::Outcome<Pending>;
+
+/// What the network hands its frames to: the shard behind it.
+pub struct Dispatcher(pub Rc<Shard>);
+
+impl net::Service for Dispatcher {
+    type Session = Session;
+    type Pending = Pending;
+
+    fn open(&self, peer: SocketAddr) -> Session {
+        Session { peer }
+    }
+
+    async fn accept(&self, session: &Rc<Session>, frame: Bytes) -> Outcome {
+        accept(&self.0, session, frame).await
+    }
+
+    async fn finish(pending: Pending) -> Option<Vec<Bytes>> {
+        pending.finish().await
+    }
 }
 
 /// An answer to come: its bytes, or `None` when the connection is to be closed instead.
@@ -58,8 +72,7 @@ enum Kind {
 
 impl Pending {
     /// An answer that is there already.
-    #[must_use]
-    pub fn ready(parts: Option<Vec<Bytes>>) -> Self {
+    fn ready(parts: Option<Vec<Bytes>>) -> Self {
         Self(Kind::Ready(parts))
     }
 
@@ -68,7 +81,7 @@ impl Pending {
     }
 
     /// Waits for the answer: a whole frame, its length included, in parts to be sent in order.
-    pub async fn finish(self) -> Option<Vec<Bytes>> {
+    async fn finish(self) -> Option<Vec<Bytes>> {
         match self.0 {
             Kind::Ready(parts) => parts,
             Kind::Produce(accepted) => accepted.finish().await,
@@ -78,7 +91,7 @@ impl Pending {
 }
 
 /// Takes one frame, without its length, in its turn.
-pub async fn accept(shard: &Rc<Shard>, session: &Rc<Session>, frame: Bytes) -> Outcome {
+async fn accept(shard: &Rc<Shard>, session: &Rc<Session>, frame: Bytes) -> Outcome {
     let (header, reader) = match RequestHeader::decode(frame) {
         Ok(decoded) => decoded,
         Err(HeaderError::UnsupportedVersion { preamble, api: ApiKey::ApiVersions, .. }) => {
@@ -86,8 +99,7 @@ pub async fn accept(shard: &Rc<Shard>, session: &Rc<Session>, frame: Bytes) -> O
         }
         Err(error) => return Outcome::Close(error.to_string()),
     };
-    let context =
-        Context { shard: Rc::clone(shard), session: Rc::clone(session), header };
+    let context = Context { shard: Rc::clone(shard), session: Rc::clone(session), header };
     let outcome = match context.header.api {
         ApiKey::Produce => data::produce::accept(context, reader).await,
         ApiKey::Fetch => later(context, reader, data::fetch::handle),

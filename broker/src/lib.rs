@@ -23,3 +23,4 @@ pub mod controller;
 pub mod metadata;
 
 mod data_dir;
+mod task;

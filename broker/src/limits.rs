@@ -69,3 +69,32 @@ pub const CONTROL_RING_ENTRIES: u32 = 64;
 
 /// Bytes of the control thread's buffers: enough for the largest batch of metadata and its block.
 pub const CONTROL_BUFFER_BYTES: usize = 16 * 1024 * 1024;
+
+/// Bytes up to which a part of an answer is copied to its neighbour rather than handed to the
+/// kernel on its own: below it, copying is cheaper than another entry of a vectored send.
+pub const SEND_COPY_MAX: usize = 2 * 1024;
+
+/// Requests of one connection that are looked at in a row. Then other connections have a turn.
+pub const REQUESTS_PER_TURN: usize = 64;
+
+/// Bytes that a connection throws away, unread, before it is closed, so that closing does not
+/// reset it under answers that are still on their way.
+pub const DISCARD_BYTES_MAX: usize = 1024 * 1024;
+
+/// How long a stopping broker waits for the answers it owes, in milliseconds. Connections that
+/// have not taken theirs by then are cut off.
+pub const STOP_WAIT_MS: u64 = 5_000;
+
+/// How long an accept loop pauses when the process has no file descriptor or memory left, in
+/// milliseconds. The clients wait in the kernel meanwhile.
+pub const ACCEPT_PAUSE_MS: u64 = 100;
+
+/// Milliseconds between two log lines of one kind that clients can bring about.
+pub const REPEATED_LOG_MS: u64 = 1_000;
+
+/// Entries of the submission queue of a shard's socket ring. When they are used up, the shard
+/// submits early.
+pub const RUNTIME_ENTRIES: u32 = 1024;
+
+/// Entries of the completion queue of a shard's socket ring. The kernel keeps what comes beyond.
+pub const RUNTIME_COMPLETIONS: u32 = 8192;

@@ -262,9 +262,10 @@ impl TailCache {
             return;
         }
         self.inner.queue.borrow_mut().retain(|entry| {
-            entry.owner.upgrade().is_some_and(|owner| {
-                owner.borrow().list.iter().any(|chunk| chunk.id == entry.id)
-            })
+            entry
+                .owner
+                .upgrade()
+                .is_some_and(|owner| owner.borrow().list.iter().any(|chunk| chunk.id == entry.id))
         });
     }
 }

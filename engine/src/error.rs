@@ -249,6 +249,12 @@ pub enum AppendError {
         /// The log's end.
         end: Offset,
     },
+    /// The log was truncated below the offset that was waited for: the records are gone.
+    #[error("the log was truncated to {end}")]
+    Truncated {
+        /// The end it was truncated to.
+        end: Offset,
+    },
     /// The log was closed or deleted.
     #[error("the log is closed")]
     Closed,

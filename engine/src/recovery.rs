@@ -185,9 +185,7 @@ pub(crate) async fn recover<I: Io>(
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let created = shard.io().create_dir_all(dir).await;
             created.map_err(IoFailure::of(Operation::Create, dir))?;
-            if let Some(parent) = dir.parent() {
-                small_file::sync_dir(shard, parent).await?;
-            }
+            small_file::sync_dir_and_parent(shard, dir).await?;
             Vec::new()
         }
         Err(error) => return Err(IoFailure::of(Operation::List, dir)(error).into()),
@@ -199,7 +197,10 @@ pub(crate) async fn recover<I: Io>(
         dir,
         settings,
         manifest,
-        report: RecoveryReport { ignored: std::mem::take(&mut folder.ignored), ..Default::default() },
+        report: RecoveryReport {
+            ignored: std::mem::take(&mut folder.ignored),
+            ..Default::default()
+        },
         doomed: std::mem::take(&mut folder.leftovers),
     };
     let state = recovery.run(folder).await?;
@@ -273,9 +274,10 @@ impl<I: Io> Recovery<'_, I> {
             let (base, length) = pair[0];
             sealed.push_back(self.check_sealed(base, length, pair[1].0).await?);
         }
-        let clean = self.manifest.clean.filter(|clean| {
-            (clean.last_base, clean.last_length) == (last_base, last_length)
-        });
+        let clean = self
+            .manifest
+            .clean
+            .filter(|clean| (clean.last_base, clean.last_length) == (last_base, last_length));
         let mut replay = self.begin_replay(&folder, clean, last_base).await?;
         self.replay_sealed(&sealed, &mut replay).await?;
         let path = Kind::Log.path(self.dir, last_base);
@@ -315,6 +317,8 @@ impl<I: Io> Recovery<'_, I> {
             manifest: self.manifest,
             changed: !self.report.clean,
             layout: 0,
+            truncations: 0,
+            truncated_to: Offset::ZERO,
             failure: None,
             closed: false,
         })
@@ -342,6 +346,8 @@ impl<I: Io> Recovery<'_, I> {
             manifest: self.manifest,
             changed: false,
             layout: 0,
+            truncations: 0,
+            truncated_to: Offset::ZERO,
             failure: None,
             closed: false,
         })
@@ -412,8 +418,7 @@ impl<I: Io> Recovery<'_, I> {
             return Ok(Sealed { base, end, size, file: None, indexes: None, latest });
         }
         let interval = self.settings.index_interval_bytes;
-        let walked =
-            walk(self.shard, &path, file, length, base, interval, |_, _| true).await?;
+        let walked = walk(self.shard, &path, file, length, base, interval, |_, _| true).await?;
         self.report.scanned_bytes += walked.summary.size;
         if let Some(damage) = walked.damage {
             return Err(OpenError::Corrupt { path, position: walked.summary.size, damage });
@@ -506,8 +511,7 @@ impl<I: Io> Recovery<'_, I> {
         let from = replay.producers_from.min(replay.epochs_from);
         for segment in sealed.iter().filter(|segment| segment.end > from) {
             let path = Kind::Log.path(self.dir, segment.base);
-            let walked =
-                replay_segment(self.shard, &path, segment, self.settings, replay).await?;
+            let walked = replay_segment(self.shard, &path, segment, self.settings, replay).await?;
             self.report.scanned_bytes += walked.summary.size;
             if let Some(damage) = walked.damage {
                 return Err(OpenError::Corrupt { path, position: walked.summary.size, damage });
@@ -594,7 +598,7 @@ impl<I: Io> Recovery<'_, I> {
         }
         // What a killed process wrote may not have reached the disk yet; nor may its name.
         file.sync().await.map_err(IoFailure::of(Operation::Sync, path))?;
-        small_file::sync_dir(self.shard, self.dir).await?;
+        small_file::sync_dir_and_parent(self.shard, self.dir).await?;
         Ok((walked.summary, keep))
     }
 }

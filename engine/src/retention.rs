@@ -69,10 +69,8 @@ impl<I: Io> Log<I> {
             let mut bytes: u64 = state.sealed.iter().map(|segment| segment.size).sum();
             bytes += state.active.summary.size;
             for segment in state.sealed.iter().take_while(|segment| segment.end <= up_to) {
-                let expired = segment
-                    .latest
-                    .zip(expiry)
-                    .is_some_and(|((latest, _), before)| latest < before);
+                let expired =
+                    segment.latest.zip(expiry).is_some_and(|((latest, _), before)| latest < before);
                 let too_many = settings
                     .retention_bytes
                     .is_some_and(|kept| bytes.saturating_sub(segment.size) >= kept);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{IoFailure, Operation};
 use crate::io::{Durability, File, Io, OpenMode};
 use crate::limits::{READ_BYTES_MAX, SMALL_FILE_BYTES_MAX};
-use crate::segment::name::TEMPORARY;
+use crate::segment::name::{DELETED, TEMPORARY};
 use crate::shard::Shard;
 
 /// Replaces `dir/name`: after `Ok` its bytes are synced and the new name is in place, durable
@@ -47,6 +47,18 @@ pub(crate) async fn sync_dir<I: Io>(shard: &Shard<I>, dir: &Path) -> Result<(), 
     shard.io().sync_dir(dir).await.map_err(IoFailure::of(Operation::Sync, dir))
 }
 
+/// Makes a folder's own name durable, and the names in it.
+pub(crate) async fn sync_dir_and_parent<I: Io>(
+    shard: &Shard<I>,
+    dir: &Path,
+) -> Result<(), IoFailure> {
+    sync_dir(shard, dir).await?;
+    match dir.parent() {
+        Some(parent) => sync_dir(shard, parent).await,
+        None => Ok(()),
+    }
+}
+
 /// A whole small file; `None` if there is none, or one too large to be ours.
 pub(crate) async fn read<I: Io>(
     shard: &Shard<I>,
@@ -85,7 +97,7 @@ pub(crate) async fn remove_all<I: Io>(
 ) -> Result<(), IoFailure> {
     let mut doomed: Vec<PathBuf> = Vec::new();
     for name in names {
-        let (from, to) = (dir.join(&name), dir.join(format!("{name}{}", super::segment::name::DELETED)));
+        let (from, to) = (dir.join(&name), dir.join(format!("{name}{DELETED}")));
         match shard.io().rename(&from, &to).await {
             Ok(()) => doomed.push(to),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

@@ -93,9 +93,14 @@ impl<I: Io> Inner<I> {
         state.tail = Tail::at_rest(end);
         state.changed = true;
         state.layout += 1;
+        state.truncations += 1;
+        state.truncated_to = end;
         let start = state.offsets.start.min(end);
         self.shard.cache().cut(&self.chunks, end);
         self.set_offsets(&mut state, LogOffsets { start, durable: end, written: end, end });
+        drop(state);
+        // Those who wait for what is gone must not take what comes after for it.
+        self.waiting_durable.wake_all();
     }
 
     /// Removes the segments that begin after `end`, newest first, so that a crash in between leaves
@@ -126,10 +131,8 @@ impl<I: Io> Inner<I> {
         let listed = shard.io().list_dir(dir).await;
         let listed = listed.map_err(IoFailure::of(Operation::List, dir))?;
         let parsed = listed.iter().filter_map(|entry| Kind::parse(&entry.name));
-        let snapshots: Vec<Offset> = parsed
-            .filter(|(kind, _)| *kind == Kind::Snapshot)
-            .map(|(_, offset)| offset)
-            .collect();
+        let snapshots: Vec<Offset> =
+            parsed.filter(|(kind, _)| *kind == Kind::Snapshot).map(|(_, offset)| offset).collect();
         let stale = snapshots.iter().filter(|offset| **offset > base);
         small_file::remove_all(shard, dir, stale.map(|offset| Kind::Snapshot.name(*offset)))
             .await?;

@@ -35,8 +35,14 @@ pub(super) enum Ask {
         validate_only: bool,
         answer: oneshot::Sender<Parts<CreatedTopic>>,
     },
-    AutoCreate { names: Vec<String>, answer: oneshot::Sender<Parts<CreatedTopic>> },
-    DeleteTopics { topics: Vec<TopicReference>, answer: oneshot::Sender<Parts<Arc<Topic>>> },
+    AutoCreate {
+        names: Vec<String>,
+        answer: oneshot::Sender<Parts<CreatedTopic>>,
+    },
+    DeleteTopics {
+        topics: Vec<TopicReference>,
+        answer: oneshot::Sender<Parts<Arc<Topic>>>,
+    },
     CreatePartitions {
         topics: Vec<MorePartitions>,
         validate_only: bool,
@@ -47,8 +53,12 @@ pub(super) enum Ask {
         validate_only: bool,
         answer: oneshot::Sender<Parts<()>>,
     },
-    ProducerIds { answer: oneshot::Sender<Result<Range<i64>, ControlError>> },
-    Stop { answer: oneshot::Sender<()> },
+    ProducerIds {
+        answer: oneshot::Sender<Result<Range<i64>, ControlError>>,
+    },
+    Stop {
+        answer: oneshot::Sender<()>,
+    },
 }
 
 /// Asks the control thread. Cloning gives another handle.

@@ -148,7 +148,8 @@ impl Control {
                     let _ = answer.send(self.change(plan).await);
                 }
                 Ask::DeleteTopics { topics, answer } => {
-                    let plan = |image: &MetadataImage| self.controller.delete_topics(image, &topics);
+                    let plan =
+                        |image: &MetadataImage| self.controller.delete_topics(image, &topics);
                     let deleted = self.change(plan).await;
                     for topic in deleted.iter().flatten().flatten() {
                         if let Err(error) = folders::remove(&self.config.data_dir, topic) {

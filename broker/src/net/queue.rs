@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 /// Why a connection's reader gets no place for another request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,10 +147,15 @@ impl<P> AnswerQueue<P> {
         state.wake_reader();
     }
 
-    /// Whether no request is without its answer sent.
-    pub(super) fn is_settled(&self) -> bool {
-        let state = self.state.borrow();
-        state.next_in == state.sent
+    /// Ready once the connection is broken. For the writer.
+    pub(super) fn poll_broken(&self, cx: &mut Context<'_>) -> Poll<Broken> {
+        let mut state = self.state.borrow_mut();
+        if state.broken {
+            Poll::Ready(Broken)
+        } else {
+            state.writer = Some(cx.waker().clone());
+            Poll::Pending
+        }
     }
 
     pub(super) fn is_broken(&self) -> bool {
@@ -162,7 +167,6 @@ impl<P> AnswerQueue<P> {
 mod tests {
     use std::future::Future;
     use std::pin::pin;
-    use std::task::Context;
 
     use super::*;
 
@@ -193,7 +197,6 @@ mod tests {
         assert_eq!(ready(queue.place()), None);
         assert_eq!(queue.try_next(), Some('a'));
         assert_eq!(ready(queue.place()), None);
-        assert!(!queue.is_settled());
         queue.sent_all_taken();
         assert_eq!(ready(queue.place()), Some(Ok(())));
     }

@@ -105,6 +105,12 @@ impl ReceiveBuffer {
         self.bytes.len()
     }
 
+    /// Whether nothing is received that was not handed on.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     fn make_room(&mut self, room: usize) {
         let at_rest = self.bytes.is_empty() && self.allocated > RECEIVE_BUFFER_MAX;
         if !at_rest && self.bytes.capacity() - self.bytes.len() >= room {

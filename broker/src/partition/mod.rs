@@ -23,8 +23,8 @@ use ringlog_engine::batch::CheckedBatch;
 use ringlog_engine::epoch::LeaderEpoch;
 use ringlog_engine::error::{AppendError, ReadError};
 use ringlog_engine::log::{Log, Slices, Stamp};
-use ringlog_engine::producer::{SequenceCheck, SequenceError};
 use ringlog_engine::offset::{Offset, Timestamp};
+use ringlog_engine::producer::{SequenceCheck, SequenceError};
 
 use crate::config::{TimestampType, TopicConfig};
 use crate::metadata::{BrokerId, PartitionId, TopicId};
@@ -130,7 +130,7 @@ impl Partition {
             commits: RefCell::default(),
             gone: Cell::new(false),
         });
-        tokio_uring::spawn(Rc::clone(&partition).follow_own_disk());
+        crate::task::spawn(Rc::clone(&partition).follow_own_disk());
         partition
     }
 

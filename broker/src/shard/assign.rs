@@ -34,7 +34,7 @@ fn log_settings(broker: &BrokerConfig, topic: &TopicConfig) -> LogSettings {
         index_interval_bytes: topic.index_interval_bytes,
         retention_age_max: topic.retention_ms.filter(|_| deleting).map(Duration::from_millis),
         retention_bytes: topic.retention_bytes.filter(|_| deleting),
-        batch_bytes_max: usize::try_from(topic.max_message_bytes).unwrap_or(usize::MAX),
+        batch_bytes_max: broker.batch_bytes_max(topic),
         durability: if topic.flushes_every_batch() {
             FlushPolicy::EveryBatch
         } else {
@@ -133,7 +133,7 @@ impl Shard {
                 .into_iter()
                 .map(|(topic, key, config)| {
                     let shard = Rc::clone(self);
-                    tokio_uring::spawn(async move { shard.open(&topic, key, config).await })
+                    crate::task::spawn(async move { shard.open(&topic, key, config).await })
                 })
                 .collect();
             for task in tasks {

@@ -14,9 +14,9 @@ use ringlog_engine::offset::Offset;
 
 use crate::partition::{Isolation, Watcher};
 
+use super::Shard;
 use super::mailbox::{self, ShardId};
 use super::message::{Call, Fetched, PartRead, Read, ReadPart, Reply, WatchPoint};
-use super::Shard;
 
 /// What a reader asks for.
 #[derive(Debug)]
@@ -150,8 +150,7 @@ fn bytes_of(part: &PartRead) -> usize {
 }
 
 fn enough(results: &[PartRead], bytes_min: usize) -> bool {
-    let final_already =
-        |part: &PartRead| !matches!(&part.records, Ok(Fetched::Batches(_)));
+    let final_already = |part: &PartRead| !matches!(&part.records, Ok(Fetched::Batches(_)));
     results.is_empty()
         || results.iter().any(final_already)
         || results.iter().map(bytes_of).sum::<usize>() >= bytes_min

@@ -71,7 +71,7 @@ impl GroupShell {
             next_token: Cell::new(0),
             something_happened: Notify::new(),
         });
-        tokio_uring::spawn(Rc::clone(&shell).run());
+        crate::task::spawn(Rc::clone(&shell).run());
         shell
     }
 
@@ -176,8 +176,7 @@ impl GroupShell {
         for record in batch.records().ok_or(LoadError::Compressed(base_offset))? {
             let record = record?;
             let offset = base.plus(u32::try_from(record.offset_delta).unwrap_or(0));
-            let replayed =
-                self.coordinator.borrow_mut().replay(record.key, record.value, offset);
+            let replayed = self.coordinator.borrow_mut().replay(record.key, record.value, offset);
             if let Err(error) = replayed {
                 tracing::warn!(partition = self.partition.name(), %error, "record passed over");
             }
@@ -192,7 +191,7 @@ impl GroupShell {
                     // Tasks start in the order of their spawning, and appends to a partition take
                     // turns in the order of their calls: so the records keep their order.
                     let shell = Rc::clone(self);
-                    tokio_uring::spawn(async move { shell.append(id, &records).await });
+                    crate::task::spawn(async move { shell.append(id, &records).await });
                 }
                 Effect::Reply { token, response } => {
                     if let Some(waiting) = self.waiting.borrow_mut().remove(&token) {

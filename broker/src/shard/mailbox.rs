@@ -80,8 +80,7 @@ pub struct Endpoint<C, R> {
 ///
 /// When the kernel gives no eventfd.
 pub fn mesh<C, R>(shards: usize) -> io::Result<Vec<Endpoint<C, R>>> {
-    let bells =
-        (0..shards).map(|_| Bell::new().map(Arc::new)).collect::<io::Result<Vec<_>>>()?;
+    let bells = (0..shards).map(|_| Bell::new().map(Arc::new)).collect::<io::Result<Vec<_>>>()?;
     let mut endpoints: Vec<Endpoint<C, R>> = (0..shards)
         .map(|id| Endpoint {
             id: ShardId(id),
@@ -407,9 +406,9 @@ mod tests {
             let calls: Vec<_> = (0..10 * CALLS_IN_FLIGHT as u64)
                 .map(|n| {
                     let router = router.clone();
-                    tokio::task::spawn_local(async move {
-                        (n, router.call(ShardId(1), n).await.await)
-                    })
+                    tokio::task::spawn_local(
+                        async move { (n, router.call(ShardId(1), n).await.await) },
+                    )
                 })
                 .collect();
             for call in calls {

@@ -26,8 +26,8 @@ use std::sync::Arc;
 
 use crate::config::BrokerConfig;
 use crate::control::{ControlError, ControlHandle};
-use crate::group;
 use crate::controller::{OFFSETS_TOPIC, shard_of};
+use crate::group;
 use crate::metadata::{MetadataImage, PartitionId};
 use crate::partition::{Accepted, Partition, PartitionKey, ProduceError};
 

@@ -63,7 +63,7 @@ pub enum ShardCommand {
 /// When the kernel gives no ring.
 pub fn run(start: ShardStart) -> io::Result<Rc<Shard>> {
     let disk = UringIo::tokio(STORAGE_RING_ENTRIES)?;
-    tokio_uring::spawn(disk.clone().drive());
+    crate::task::spawn(disk.clone().drive());
     let settings = ShardSettings {
         buffer_pool_bytes: start.config.shard_buffer_bytes,
         cache_bytes: start.config.shard_cache_bytes,
@@ -84,9 +84,9 @@ pub fn run(start: ShardStart) -> io::Result<Rc<Shard>> {
         stopping: Cell::new(false),
         producer_ids: RefCell::new(0..0),
     });
-    tokio_uring::spawn(Rc::clone(&shard).take_calls(inbox));
-    tokio_uring::spawn(Rc::clone(&shard).take_commands(start.commands));
-    tokio_uring::spawn(Rc::clone(&shard).keep_house());
+    crate::task::spawn(Rc::clone(&shard).take_calls(inbox));
+    crate::task::spawn(Rc::clone(&shard).take_commands(start.commands));
+    crate::task::spawn(Rc::clone(&shard).keep_house());
     Ok(shard)
 }
 
@@ -100,7 +100,7 @@ impl Shard {
                     let cancelled = Rc::new(Watcher::default());
                     open.borrow_mut().insert(replier.id(), Rc::clone(&cancelled));
                     let (shard, open) = (Rc::clone(&self), Rc::clone(&open));
-                    tokio_uring::spawn(async move {
+                    crate::task::spawn(async move {
                         let reply = shard.serve(call, cancelled).await;
                         open.borrow_mut().remove(&replier.id());
                         replier.reply(reply);

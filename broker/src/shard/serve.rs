@@ -29,9 +29,7 @@ impl Shard {
                 Reply::Watch
             }
             Call::FindOffset(find) => Reply::FindOffset(self.find_offset(find).await),
-            Call::Group(partition, request) => {
-                Reply::Group(self.group(partition, request).await)
-            }
+            Call::Group(partition, request) => Reply::Group(self.group(partition, request).await),
         }
     }
 
@@ -40,10 +38,7 @@ impl Shard {
     /// # Errors
     ///
     /// [`ProduceError`], as [`Partition::append`].
-    pub async fn append(
-        &self,
-        append: &Append,
-    ) -> Result<(Rc<Partition>, Accepted), ProduceError> {
+    pub async fn append(&self, append: &Append) -> Result<(Rc<Partition>, Accepted), ProduceError> {
         let partition = self.partition(append.key).ok_or_else(|| {
             if self.is_offline(append.key) { ProduceError::Offline } else { ProduceError::Gone }
         })?;

@@ -2,9 +2,9 @@
 
 use zerocopy::IntoBytes;
 
+use super::BatchError;
 use super::header::{Attributes, HEADER_BYTES, LENGTH_PREFIX_BYTES, Layout, ProducerId, checksum};
 use super::varint::put;
-use super::BatchError;
 use crate::limits::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX};
 use crate::offset::Timestamp;
 

@@ -80,7 +80,10 @@ impl BufferMut {
     /// Sets the length; bytes that become part of the buffer are whatever the memory held.
     pub(crate) fn set_len(&mut self, length: usize) {
         let capacity = self.capacity();
-        assert!(length <= capacity, "a length of {length} exceeds the capacity of {capacity} bytes");
+        assert!(
+            length <= capacity,
+            "a length of {length} exceeds the capacity of {capacity} bytes"
+        );
         self.block().length.set(length);
     }
 

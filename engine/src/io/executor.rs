@@ -65,11 +65,7 @@ impl Executor {
             unpark: Box::new(unpark),
         });
         Self {
-            inner: Rc::new(Inner {
-                ready,
-                tasks: RefCell::default(),
-                running: Cell::new(false),
-            }),
+            inner: Rc::new(Inner { ready, tasks: RefCell::default(), running: Cell::new(false) }),
         }
     }
 
@@ -209,7 +205,8 @@ impl Inner {
         let poll = future.as_mut().poll(&mut Context::from_waker(&waker));
         let mut tasks = self.tasks.borrow_mut();
         let slot = tasks.slots.get_mut(index);
-        let Some(slot) = slot.filter(|s| s.as_ref().is_some_and(|t| Arc::ptr_eq(&t.wakeup, wakeup)))
+        let Some(slot) =
+            slot.filter(|s| s.as_ref().is_some_and(|t| Arc::ptr_eq(&t.wakeup, wakeup)))
         else {
             // Cleared meanwhile. The future goes after the borrow.
             drop(tasks);

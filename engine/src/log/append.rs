@@ -174,9 +174,10 @@ impl<I: Io> Inner<I> {
         state.tail.unwritten += bytes;
         let active = &mut state.active;
         active.summary.add(&header, bytes, settings.index_interval_bytes);
-        let age = active.summary.first_timestamp.map_or(0, |first| {
-            header.max_timestamp.millis().saturating_sub(first.millis())
-        });
+        let age = active
+            .summary
+            .first_timestamp
+            .map_or(0, |first| header.max_timestamp.millis().saturating_sub(first.millis()));
         if u128::try_from(age).is_ok_and(|age| age > settings.segment_age_max.as_millis()) {
             active.roll_due = true;
         }
@@ -253,13 +254,14 @@ impl<I: Io> Inner<I> {
                 reached = needed;
                 result = file.allocate(from, needed - from).await;
             }
-            result.map_err(|error| {
-                self.refused(IoFailure::of(Operation::Allocate, &path)(error))
-            })?;
+            result
+                .map_err(|error| self.refused(IoFailure::of(Operation::Allocate, &path)(error)))?;
             self.state.borrow_mut().active.allocated = reached;
         }
         if !named {
-            small_file::sync_dir(&self.shard, &self.dir).await.map_err(|e| self.refused(e))?;
+            // The folder may be as new as the file.
+            let synced = small_file::sync_dir_and_parent(&self.shard, &self.dir).await;
+            synced.map_err(|failure| self.fail(failure))?;
             self.state.borrow_mut().active.named = true;
         }
         Ok(())

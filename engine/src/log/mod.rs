@@ -107,6 +107,9 @@ pub(crate) struct State<F> {
     /// Counts up when bytes that were readable went away, so that a reader which stumbled over
     /// that looks again.
     pub(crate) layout: u64,
+    /// How often the end was moved down, and to where the last time.
+    pub(crate) truncations: u64,
+    pub(crate) truncated_to: Offset,
     pub(crate) failure: Option<IoFailure>,
     pub(crate) closed: bool,
 }
@@ -307,6 +310,9 @@ impl<I: Io> Clone for Log<I> {
 
 impl<I: Io> fmt::Debug for Log<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Log").field("dir", &self.inner.dir).field("offsets", &self.offsets()).finish()
+        f.debug_struct("Log")
+            .field("dir", &self.inner.dir)
+            .field("offsets", &self.offsets())
+            .finish()
     }
 }

@@ -1,6 +1,6 @@
 //! Reading: from the tail cache where the batches still are in memory, else from the file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -235,15 +235,11 @@ impl<I: Io> Inner<I> {
             Some(file) => file,
             None => self.open_sealed(spot.base, &path).await.map_err(Cold::Error)?,
         };
-        let interval = usize::try_from(self.settings.borrow().index_interval_bytes)
-            .unwrap_or(READ_BYTES_MAX);
+        let interval =
+            usize::try_from(self.settings.borrow().index_interval_bytes).unwrap_or(READ_BYTES_MAX);
         let usual = max_bytes.saturating_add(interval).clamp(BLOCK, READ_BYTES_MAX);
-        let mut reader = ColdReader {
-            window: Window::new(&self.shard, file),
-            path,
-            size: spot.size,
-            usual,
-        };
+        let mut reader =
+            ColdReader { window: Window::new(&self.shard, file), path, size: spot.size, usual };
         let mut position = spot.position;
         let mut header = reader.header(position).await?;
         let begins_right = match spot.last_offset {
@@ -297,7 +293,7 @@ impl<I: Io> Inner<I> {
         Ok(slices)
     }
 
-    async fn open_sealed(&self, base: Offset, path: &PathBuf) -> Result<I::File, ReadError> {
+    async fn open_sealed(&self, base: Offset, path: &Path) -> Result<I::File, ReadError> {
         let file = self.shard.io().open(path, OpenMode::ReadDirect).await;
         let file = file.map_err(IoFailure::of(Operation::Open, path))?;
         let mut state = self.state.borrow_mut();
@@ -318,8 +314,7 @@ impl<I: Io> Inner<I> {
         if let Some(indexes) = known {
             return Ok(indexes);
         }
-        let loaded =
-            crate::recovery::read_indexes(&self.shard, &self.dir, base, size, end).await?;
+        let loaded = crate::recovery::read_indexes(&self.shard, &self.dir, base, size, end).await?;
         let Some(indexes) = loaded else { return self.rebuild_indexes(base).await };
         Ok(self.keep_indexes(base, indexes))
     }

@@ -119,12 +119,17 @@ impl<I: Io> Log<I> {
     /// # Errors
     ///
     /// [`AppendError::Failed`] if a write or sync failed before that: whether the records will be
-    /// there after the next open is not known. [`AppendError::Closed`] if the log was closed
-    /// before that.
+    /// there after the next open is not known. [`AppendError::Closed`] if the log was closed, and
+    /// [`AppendError::Truncated`] if it was truncated below `end`, before that.
     pub async fn durable(&self, end: Offset) -> Result<(), AppendError> {
         let mut waiter = self.inner.waiting_durable.waiter();
+        let truncations = self.inner.state.borrow().truncations;
         poll_fn(|cx| {
             let state = self.inner.state.borrow();
+            if state.truncations != truncations && end > state.truncated_to {
+                let end = state.truncated_to;
+                return Poll::Ready(Err(AppendError::Truncated { end }));
+            }
             if state.offsets.durable >= end {
                 return Poll::Ready(Ok(()));
             }

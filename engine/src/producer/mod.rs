@@ -149,9 +149,9 @@ impl Producers {
         let (first, last) = (batch.base_sequence, batch.last_sequence());
         let mut expected = 0;
         if actual == current {
-            let duplicate = state.batches().find(|known| {
-                known.first_sequence == first && known.last_sequence == last
-            });
+            let duplicate = state
+                .batches()
+                .find(|known| known.first_sequence == first && known.last_sequence == last);
             if let Some(known) = duplicate {
                 return Ok(SequenceCheck::Duplicate {
                     base_offset: known.base_offset,

@@ -31,9 +31,11 @@ impl OffsetIndex {
     /// Adds the entry of a batch. Entries that would not increase are left out.
     pub(crate) fn push(&mut self, relative: u32, position: u64) {
         let Ok(position) = u32::try_from(position) else { return };
-        if self.entries.last().is_none_or(|last| {
-            last.relative < relative && last.position < position
-        }) {
+        if self
+            .entries
+            .last()
+            .is_none_or(|last| last.relative < relative && last.position < position)
+        {
             self.entries.push(OffsetEntry { relative, position });
         }
     }

@@ -8,6 +8,8 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
 
@@ -40,6 +42,11 @@ def _end_all() -> None:
         if process.poll() is None:
             process.kill()
             process.wait()
+
+
+# SIGTERM unwinds like any other end, so that temporary folders go and processes are ended.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 class BrokerFailed(Exception):

@@ -137,11 +137,9 @@ impl Client {
                 config_operation: 0,
                 value: Some(Str::from(value.as_str())),
             },
-            ConfigChange::Delete(key) => AlterableConfig {
-                name: Str::from(key.as_str()),
-                config_operation: 1,
-                value: None,
-            },
+            ConfigChange::Delete(key) => {
+                AlterableConfig { name: Str::from(key.as_str()), config_operation: 1, value: None }
+            }
         };
         let request = IncrementalAlterConfigsRequest {
             resources: vec![AlterConfigsResource {
@@ -201,8 +199,7 @@ impl Client {
             let mut groups = Vec::new();
             for broker in brokers {
                 let address = format!("{}:{}", broker.host, broker.port);
-                let response =
-                    client.ask_at(&address, i16::MAX, &ListGroupsRequest::default())?;
+                let response = client.ask_at(&address, i16::MAX, &ListGroupsRequest::default())?;
                 check(response.error_code, None, || format!("groups of broker {address}"))?;
                 groups.extend(response.groups);
             }

@@ -6,7 +6,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ringlog_broker::protocol::codec::{Message as _, Request, Str, VersionRange};
+use ringlog_broker::protocol::codec::{Request, Str, VersionRange};
 use ringlog_broker::protocol::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use ringlog_broker::protocol::{ErrorCode, decode_response, encode_request};
 
@@ -154,12 +154,9 @@ impl Connection {
     }
 
     fn decode<R: Request>(&self, answer: Bytes, version: i16) -> Result<R::Response, ClientError> {
-        let (found, response) =
-            decode_response::<R>(answer, version).map_err(|source| ClientError::Decode {
-                api: R::API,
-                address: self.address.clone(),
-                source,
-            })?;
+        let (found, response) = decode_response::<R>(answer, version).map_err(|source| {
+            ClientError::Decode { api: R::API, address: self.address.clone(), source }
+        })?;
         let expected = self.correlation_id;
         if found != expected {
             let address = self.address.clone();
@@ -192,4 +189,3 @@ fn timeout_in_words(error: io::Error) -> io::Error {
         _ => error,
     }
 }
-

@@ -75,9 +75,9 @@ impl Fetcher {
     /// Whether everything that was there at the last fetch has been read.
     #[must_use]
     pub fn is_at_end(&self) -> bool {
-        self.positions
-            .iter()
-            .all(|(partition, position)| self.ends.get(partition).is_some_and(|end| position >= end))
+        self.positions.iter().all(|(partition, position)| {
+            self.ends.get(partition).is_some_and(|end| position >= end)
+        })
     }
 
     /// Fetches once from every leader, and calls `visit` for each record in turn until it says
@@ -167,8 +167,10 @@ impl Fetcher {
             let code = ErrorCode::from_code(data.error_code);
             match code {
                 Some(ErrorCode::OffsetOutOfRange) => {
-                    format!("offset {position} of partition {} of {} (log starts at {start})",
-                        at.partition, at.topic)
+                    format!(
+                        "offset {position} of partition {} of {} (log starts at {start})",
+                        at.partition, at.topic
+                    )
                 }
                 _ => format!("fetching partition {} of {}", at.partition, at.topic),
             }
@@ -209,8 +211,11 @@ fn visit_batches(
     {
         let (bytes, after) = rest.split_at(total);
         rest = after;
-        let batch = CheckedBatch::check(bytes)
-            .map_err(|source| ClientError::Batch { topic: topic.clone(), partition, source })?;
+        let batch = CheckedBatch::check(bytes).map_err(|source| ClientError::Batch {
+            topic: topic.clone(),
+            partition,
+            source,
+        })?;
         let header = batch.header();
         let base_offset = header.base_offset;
         let next = header.last_offset() + 1;
@@ -287,7 +292,8 @@ impl Client {
             let leader = leaders.get(&at.partition).ok_or_else(missing)?;
             let answer = client.ask_at(leader, i16::MAX, &request)?;
             let topic = answer.topics.into_iter().next();
-            let partition = topic.and_then(|mut topic| topic.partitions.pop()).ok_or_else(missing)?;
+            let partition =
+                topic.and_then(|mut topic| topic.partitions.pop()).ok_or_else(missing)?;
             check(partition.error_code, None, what)?;
             Ok(Some(partition.offset).filter(|offset| *offset >= 0))
         })

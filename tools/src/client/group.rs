@@ -21,6 +21,7 @@ use super::{Client, ClientError, check};
 const SESSION_TIMEOUT_MS: i32 = 30_000;
 const REBALANCE_TIMEOUT_MS: i32 = 60_000;
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(3);
+const JOIN_PAUSE: Duration = Duration::from_millis(100);
 const PROTOCOL_TYPE: &str = "consumer";
 const RANGE: &str = "range";
 /// LeaveGroup up to here names one member by its id.
@@ -71,7 +72,7 @@ impl Member {
             self.coordinator = client.coordinator(&self.group)?;
             let result = self.join_once(client);
             match &result {
-                Err(error) if self.may_try_again(error) => {}
+                Err(error) if self.may_try_again(error) => std::thread::sleep(JOIN_PAUSE),
                 _ => return result,
             }
         }
@@ -257,7 +258,7 @@ impl Member {
                 true
             }
             Some(ErrorCode::RebalanceInProgress | ErrorCode::MemberIdRequired) => true,
-            _ => !matches!(error, ClientError::Connect { .. }) && error.is_retriable(),
+            _ => error.is_retriable(),
         }
     }
 }

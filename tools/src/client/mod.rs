@@ -44,6 +44,8 @@ pub struct Client {
     bootstrap: String,
     connections: BTreeMap<String, Connection>,
     brokers: BTreeMap<BrokerId, String>,
+    /// Whether any server was ever reached: then one that is gone may come back.
+    reached: bool,
 }
 
 impl Client {
@@ -55,6 +57,7 @@ impl Client {
             bootstrap: bootstrap.to_owned(),
             connections: BTreeMap::new(),
             brokers: BTreeMap::new(),
+            reached: false,
         }
     }
 
@@ -67,6 +70,7 @@ impl Client {
         if !self.connections.contains_key(address) {
             let connection = Connection::open(address, ANSWER_TIMEOUT)?;
             self.connections.insert(address.to_owned(), connection);
+            self.reached = true;
         }
         Ok(self.connections.get_mut(address).expect("it was inserted when it was missing"))
     }
@@ -175,8 +179,7 @@ impl Client {
     /// [`ClientError::Refused`] or [`ClientError::StillUnavailable`].
     pub fn coordinator(&mut self, group: &str) -> Result<String, ClientError> {
         self.retry(|client| {
-            let request =
-                FindCoordinatorRequest { key: Str::from(group), ..Default::default() };
+            let request = FindCoordinatorRequest { key: Str::from(group), ..Default::default() };
             let address = client.bootstrap.clone();
             let found = client.ask_at(&address, FIND_COORDINATOR_SINGLE_MAX, &request)?;
             check(found.error_code, found.error_message.as_deref(), || {
@@ -205,8 +208,8 @@ impl Client {
             };
             let unknown = error.code() == Some(ErrorCode::UnknownTopicOrPartition);
             let allowed = if unknown { UNKNOWN_TOPIC_FOR } else { RETRY_FOR };
-            // A server that is not there is said at once.
-            let hopeless = matches!(error, ClientError::Connect { .. });
+            // A server that was never there is said at once; one that was may be restarting.
+            let hopeless = matches!(error, ClientError::Connect { .. }) && !self.reached;
             if hopeless || !error.is_retriable() {
                 return Err(error);
             }

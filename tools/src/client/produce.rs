@@ -194,13 +194,17 @@ impl<'a> Producer<'a> {
                 *leaders = client.leaders(topic)?;
             }
             let address = leaders.get(&partition).cloned().unwrap_or_default();
-            let result = client.ask_at(&address, PRODUCE_BY_NAME_MAX, &request).and_then(|answer| {
-                let partition = answer.topics.into_iter().next().and_then(|mut t| t.partitions.pop());
-                let answer = partition
-                    .ok_or_else(|| ClientError::Missing { api: ApiKey::Produce, what: what() })?;
-                check(answer.error_code, answer.error_message.as_deref(), what)?;
-                Ok(answer.base_offset)
-            });
+            let result =
+                client.ask_at(&address, PRODUCE_BY_NAME_MAX, &request).and_then(|answer| {
+                    let partition =
+                        answer.topics.into_iter().next().and_then(|mut t| t.partitions.pop());
+                    let answer = partition.ok_or_else(|| ClientError::Missing {
+                        api: ApiKey::Produce,
+                        what: what(),
+                    })?;
+                    check(answer.error_code, answer.error_message.as_deref(), what)?;
+                    Ok(answer.base_offset)
+                });
             if result.is_err() {
                 // Whatever it was, the leader may have changed.
                 leaders.clear();

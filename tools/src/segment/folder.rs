@@ -46,13 +46,15 @@ pub fn logs(data_dir: &Path) -> io::Result<Vec<LogFolder>> {
     let mut waiting = vec![data_dir.to_path_buf()];
     while let Some(path) = waiting.pop() {
         let mut log = LogFolder { path: path.clone(), segments: BTreeMap::new() };
-        let named = |error: io::Error| {
-            io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-        };
+        let named =
+            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
         for entry in fs::read_dir(&path).map_err(named)? {
             let entry = entry.map_err(named)?;
             if entry.file_type().map_err(named)?.is_dir() {
-                waiting.push(entry.path());
+                // What is left of a deleted topic may lack any of its files.
+                if entry.path().extension().is_none_or(|extension| extension != "delete") {
+                    waiting.push(entry.path());
+                }
             } else {
                 log.add(entry.path());
             }

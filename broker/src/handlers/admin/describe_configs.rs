@@ -66,7 +66,9 @@ fn describe(
         )),
         other => Err((
             ErrorCode::InvalidRequest,
-            format!("resource type {other} has no configuration here; 2 (topic) and 4 (broker) have"),
+            format!(
+                "resource type {other} has no configuration here; 2 (topic) and 4 (broker) have"
+            ),
         )),
     }
 }

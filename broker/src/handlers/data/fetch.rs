@@ -144,8 +144,7 @@ fn answered(index: i32, read: PartRead) -> PartitionData {
             data.records = Some(batches.into_iter().collect::<Records>());
         }
         Ok(Fetched::Diverging { epoch, end }) => {
-            data.diverging_epoch =
-                EpochEndOffset { epoch: epoch.value(), end_offset: end.value() };
+            data.diverging_epoch = EpochEndOffset { epoch: epoch.value(), end_offset: end.value() };
         }
         Err(error) => data.error_code = codes::partition(&error).code(),
     }

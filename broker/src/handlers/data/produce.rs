@@ -7,11 +7,11 @@ use crate::handlers::codes;
 use crate::handlers::topics;
 use crate::metadata::{MetadataImage, TopicId};
 use crate::partition::{self, ProduceError};
+use crate::protocol::codec::{DecodeError, Message, Reader, Str};
 use crate::protocol::messages::{
     PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
     TopicProduceResponse,
 };
-use crate::protocol::codec::{DecodeError, Message, Reader, Str};
 use crate::protocol::{ApiKey, ErrorCode};
 use crate::shard::Appending;
 use crate::shard::message::Append;
@@ -59,11 +59,7 @@ pub async fn accept(context: Context, mut reader: Reader) -> Result<Outcome, Dec
         topics.push(AcceptedTopic { name: topic.name, id, partitions });
     }
     let accepted = Accepted { version, correlation_id: context.header.correlation_id, topics };
-    if wants_answer {
-        Ok(pending_produce(accepted))
-    } else {
-        Ok(accepted.unanswered())
-    }
+    if wants_answer { Ok(pending_produce(accepted)) } else { Ok(accepted.unanswered()) }
 }
 
 /// What is wrong with the request as a whole.

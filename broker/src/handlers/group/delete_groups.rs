@@ -5,9 +5,7 @@ use crate::dispatch::Context;
 use crate::group::{GroupId, Request, Response};
 use crate::handlers::codes;
 use crate::protocol::ErrorCode;
-use crate::protocol::messages::{
-    DeletableGroupResult, DeleteGroupsRequest, DeleteGroupsResponse,
-};
+use crate::protocol::messages::{DeletableGroupResult, DeleteGroupsRequest, DeleteGroupsResponse};
 
 /// Answers each group by itself.
 pub async fn handle(context: Context, request: DeleteGroupsRequest) -> DeleteGroupsResponse {

@@ -8,9 +8,7 @@ use crate::handlers::codes;
 use crate::metadata::{Broker, PartitionId};
 use crate::protocol::ErrorCode;
 use crate::protocol::codec::Str;
-use crate::protocol::messages::{
-    Coordinator, FindCoordinatorRequest, FindCoordinatorResponse,
-};
+use crate::protocol::messages::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
 
 /// The kind of key that names a group.
 const GROUP: i8 = 0;
@@ -25,7 +23,9 @@ pub async fn handle(context: Context, request: FindCoordinatorRequest) -> FindCo
         GROUP => create_offsets_topic(&context).await,
         _ => Err((
             ErrorCode::InvalidRequest,
-            Some(Str::from_static("only groups have coordinators here: transactions are not served")),
+            Some(Str::from_static(
+                "only groups have coordinators here: transactions are not served",
+            )),
         )),
     };
     let mut coordinators = keys.into_iter().map(|key| {

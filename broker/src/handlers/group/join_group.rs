@@ -10,9 +10,7 @@ use crate::group::{
 use crate::handlers::codes;
 use crate::protocol::ErrorCode;
 use crate::protocol::codec::Str;
-use crate::protocol::messages::{
-    JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember,
-};
+use crate::protocol::messages::{JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember};
 
 /// The first version whose clients come back with the id that they are given.
 const KNOWN_MEMBER_FROM: i16 = 4;

@@ -84,11 +84,9 @@ fn nothing(asked: &Asked) -> Vec<FetchedTopic> {
 /// An offset, its epoch and its metadata as the wire says them; -1 and nothing if there is none.
 fn said(committed: Option<&group::CommittedOffset>) -> (i64, i32, Option<Str>) {
     match committed {
-        Some(committed) => (
-            committed.offset,
-            committed.leader_epoch,
-            Some(Str::from(committed.metadata.as_str())),
-        ),
+        Some(committed) => {
+            (committed.offset, committed.leader_epoch, Some(Str::from(committed.metadata.as_str())))
+        }
         None => (-1, -1, Some(Str::EMPTY)),
     }
 }

@@ -45,8 +45,7 @@ impl Content {
 
     /// Puts bytes at rest, durable at once: for tests that make a file out of nothing.
     pub(super) fn replace(&mut self, bytes: &[u8]) {
-        *self =
-            Self { data: bytes.to_vec(), durable_length: bytes.len(), ..Self::default() };
+        *self = Self { data: bytes.to_vec(), durable_length: bytes.len(), ..Self::default() };
     }
 
     pub(super) fn flip_bit(&mut self, position: usize, bit: u32) {

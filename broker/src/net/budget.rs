@@ -1,0 +1,73 @@
+//! How many connections the whole broker serves: `max.connections`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The broker's count of connections. Shared by the shards; touched when a client comes or goes.
+#[derive(Debug, Clone)]
+pub struct ConnectionBudget {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    open: AtomicUsize,
+    max: usize,
+}
+
+/// Leave to serve one connection, until it is dropped.
+#[derive(Debug)]
+pub struct Admission {
+    shared: Arc<Shared>,
+}
+
+impl ConnectionBudget {
+    /// Leave for `max` connections at a time.
+    #[must_use]
+    pub fn new(max: usize) -> Self {
+        Self { shared: Arc::new(Shared { open: AtomicUsize::new(0), max }) }
+    }
+
+    /// Leave for one more, unless as many as may be are open.
+    #[must_use]
+    pub fn admit(&self) -> Option<Admission> {
+        let open = &self.shared.open;
+        let below_max = |count| (count < self.shared.max).then_some(count + 1);
+        open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, below_max).ok()?;
+        Some(Admission { shared: Arc::clone(&self.shared) })
+    }
+
+    /// How many connections are open.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.shared.open.load(Ordering::Relaxed)
+    }
+
+    /// How many may be.
+    #[must_use]
+    pub fn max(&self) -> usize {
+        self.shared.max
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.shared.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_are_admitted_as_the_limit_says_and_a_leaver_makes_room() {
+        let budget = ConnectionBudget::new(2);
+        let first = budget.admit().expect("room");
+        let _second = budget.admit().expect("room");
+        assert!(budget.admit().is_none());
+        drop(first);
+        assert!(budget.admit().is_some());
+        assert_eq!(budget.open(), 1);
+    }
+}

@@ -1,0 +1,97 @@
+//! The driver for a thread without an async runtime: an executor that sleeps in the ring.
+
+use std::fs::File;
+use std::future::Future;
+use std::io::{self, Read, Write};
+use std::ops::ControlFlow;
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::sync::Arc;
+
+use super::{Driver, UringIo};
+use crate::io::executor::Executor;
+
+pub(super) struct PlainDriver {
+    executor: Executor,
+    /// An eventfd that other threads write to when they wake a task.
+    wake: Arc<File>,
+}
+
+impl PlainDriver {
+    fn new() -> io::Result<Self> {
+        // SAFETY: a system call without pointers.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the kernel has just given us this descriptor.
+        let wake = Arc::new(unsafe { File::from_raw_fd(fd) });
+        let remote = Arc::clone(&wake);
+        let executor = Executor::with_unpark(move || {
+            // It fails only when the counter is full, and then the thread is awake anyway.
+            let _ = (&*remote).write(&1u64.to_ne_bytes());
+        });
+        Ok(Self { executor, wake })
+    }
+
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.executor.spawn(task);
+    }
+
+    /// Empties the eventfd after its poll has fired.
+    fn acknowledge(&self) {
+        // It fails only when the counter is zero, which is what is wanted.
+        let _ = (&*self.wake).read(&mut [0; 8]);
+    }
+}
+
+impl UringIo {
+    /// A ring for a thread of its own, with room for `entries` operations per submission (more may
+    /// be in flight). Run it with [`UringIo::block_on`].
+    ///
+    /// # Errors
+    ///
+    /// If the kernel has no io_uring, forbids it, or lacks memory or descriptors.
+    pub fn plain(entries: u32) -> io::Result<Self> {
+        Self::new(entries, Driver::Plain(PlainDriver::new()?))
+    }
+
+    /// Runs a future, and the tasks that are spawned, on this thread until the future resolves.
+    /// Between turns, operations are submitted; when nothing is ready, the thread sleeps in the
+    /// ring. Tasks that are left stay, and go on with the next call.
+    ///
+    /// # Panics
+    ///
+    /// If this ring was made with [`UringIo::tokio`], if called from one of its own tasks, or if
+    /// the kernel fails the ring.
+    pub fn block_on<T>(&self, main: impl Future<Output = T>) -> T {
+        let Driver::Plain(driver) = &self.inner.driver else {
+            panic!("a ring inside a tokio runtime is driven by `drive`")
+        };
+        let output = driver.executor.block_on(main, |is_idle| {
+            let mut ring = self.inner.ring.borrow_mut();
+            let mut turn = || {
+                if is_idle {
+                    ring.arm_wake_poll(driver.wake.as_raw_fd())?;
+                }
+                ring.turn(is_idle)?;
+                Ok::<_, io::Error>(ring.is_wake_poll_armed())
+            };
+            match turn() {
+                Ok(true) => {}
+                Ok(false) => driver.acknowledge(),
+                Err(error) => panic!("the io_uring failed: {error}"),
+            }
+            ControlFlow::Continue(())
+        });
+        output.expect("the turn never breaks")
+    }
+
+    /// Drops all tasks of a [plain](UringIo::plain) ring. Tasks that hold a handle to it keep each
+    /// other alive for ever otherwise.
+    pub fn stop_tasks(&self) {
+        #[allow(irrefutable_let_patterns, reason = "the only driver without feature `tokio`")]
+        if let Driver::Plain(driver) = &self.inner.driver {
+            driver.executor.clear();
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! What a log does when disks fail, fill up and rot.
+
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+mod support;
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ringlog_engine::batch::CheckedBatch;
+use ringlog_engine::error::{AppendError, Damage, MaintainError, OpenError, ReadError};
+use ringlog_engine::io::Io;
+use ringlog_engine::io::sim::{Operation, SimIo};
+use ringlog_engine::log::{FlushPolicy, Log, LogSettings};
+use ringlog_engine::shard::{Shard, ShardSettings};
+use support::*;
+
+const DIR: &str = "/data/log";
+const FIRST: &str = "/data/log/00000000000000000000.log";
+
+fn large() -> LogSettings {
+    LogSettings { segment_bytes: 64 << 20, ..small() }
+}
+
+async fn fill(log: &Log<SimIo>, batches: u64, bytes: usize) {
+    for n in 0..batches {
+        append(log, &batch(1, bytes, n, 1)).await;
+    }
+}
+
+/// A log with `batches` batches whose process was killed.
+fn killed(batches: u64, bytes: usize) -> SimIo {
+    let io = SimIo::new(3);
+    io.run(async {
+        let log = open(&shard(&io), Path::new(DIR), large()).await;
+        fill(&log, batches, bytes).await;
+    });
+    io.kill()
+}
+
+#[test]
+fn a_torn_tail_is_cut_and_reported() {
+    let io = killed(10, 1_000);
+    io.run(async {
+        let mut bytes = io.read_file(Path::new(FIRST)).unwrap();
+        let size = 10 * batch(1, 1_000, 0, 1).len();
+        // Half of an eleventh batch.
+        let torn = batch(1, 1_000, 11, 1);
+        bytes[size..size + 500].copy_from_slice(&torn[..500]);
+        bytes[size..size + 8].copy_from_slice(&10_i64.to_be_bytes());
+        io.write_file(Path::new(FIRST), &bytes).unwrap();
+        let (log, report) = Log::open(&shard(&io), Path::new(DIR), large()).await.unwrap();
+        let cut = report.cut.unwrap();
+        assert_eq!((cut.path, cut.position), (PathBuf::from(FIRST), size as u64));
+        assert!(matches!(cut.damage, Damage::Checksum { .. }));
+        assert_eq!(cut.bytes, (bytes.len() - size) as u64);
+        assert_eq!(log.offsets().end, at(10));
+        assert_eq!(contents(&log).await.len(), 10);
+        assert_eq!(append(&log, &torn).await.base_offset, at(10));
+        assert_eq!(contents(&log).await.len(), 11);
+    });
+}
+
+#[test]
+fn reserved_space_is_no_torn_tail() {
+    let io = killed(3, 100);
+    io.run(async {
+        let (log, report) = Log::open(&shard(&io), Path::new(DIR), large()).await.unwrap();
+        assert_eq!((report.cut, report.clean), (None, false));
+        assert_eq!(log.offsets().end, at(3));
+    });
+}
+
+#[test]
+fn a_flipped_byte_in_the_middle_is_refused_and_not_cut() {
+    let io = killed(100, 60_000);
+    io.flip_bit(Path::new(FIRST), 100_000).unwrap();
+    let before = io.fingerprint();
+    io.run(async {
+        let opened = Log::open(&shard(&io), Path::new(DIR), large()).await;
+        let OpenError::Corrupt { path, position, damage } = opened.unwrap_err() else { panic!() };
+        assert_eq!(path, PathBuf::from(FIRST));
+        assert!((30_000..100_000).contains(&position));
+        assert!(matches!(damage, Damage::InTheMiddle { .. }), "{damage}");
+    });
+    assert_eq!(io.fingerprint(), before, "nothing was changed");
+}
+
+#[test]
+fn a_log_that_lost_what_a_clean_close_wrote_down_is_refused() {
+    let io = SimIo::new(3);
+    io.run(async {
+        let log = open(&shard(&io), Path::new(DIR), large()).await;
+        fill(&log, 10, 1_000).await;
+        log.close().await.unwrap();
+    });
+    let bytes = io.read_file(Path::new(FIRST)).unwrap();
+    io.write_file(Path::new(FIRST), &bytes[..bytes.len() - 1]).unwrap();
+    let before = io.fingerprint();
+    io.run(async {
+        let opened = Log::open(&shard(&io), Path::new(DIR), large()).await;
+        assert!(matches!(opened.unwrap_err(), OpenError::Corrupt { .. }));
+    });
+    assert_eq!(io.fingerprint(), before, "nothing was changed");
+}
+
+#[test]
+fn damaged_bytes_are_reported_and_never_served() {
+    let io = SimIo::new(3);
+    io.run(async {
+        let log = open(&cold_shard(&io), Path::new(DIR), small()).await;
+        fill(&log, 60, 1_000).await;
+        log.close().await.unwrap();
+        io.flip_bit(Path::new(FIRST), 10_700).unwrap();
+        let log = open(&cold_shard(&io), Path::new(DIR), small()).await;
+        let end = log.offsets().durable;
+        let (mut good, mut bad) = (0, 0);
+        for n in 0..60 {
+            match log.read(at(n), end, 1, true).await {
+                Ok(slices) => {
+                    CheckedBatch::check(&slices.to_vec()).unwrap();
+                    good += 1;
+                }
+                Err(ReadError::Corrupt { path, .. }) => {
+                    assert_eq!(path, PathBuf::from(FIRST));
+                    bad += 1;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert_eq!((good, bad), (59, 1));
+    });
+}
+
+#[test]
+fn a_full_disk_refuses_appends_and_is_noticed_to_have_space_again() {
+    let io = SimIo::new(3);
+    io.run(async {
+        let log = open(&shard(&io), Path::new(DIR), small()).await;
+        fill(&log, 20, 1_000).await;
+        io.set_capacity(io.used());
+        let mut appended = 20;
+        let bytes = batch(1, 1_000, 1, 1);
+        let refused = loop {
+            match log.reserve(bytes.len()).await {
+                Ok(room) => {
+                    let batch = CheckedBatch::check(&bytes).unwrap();
+                    let placed = log.append(room, &batch, STAMP).unwrap();
+                    log.durable(placed.end_offset).await.unwrap();
+                    appended += 1;
+                }
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(refused, AppendError::DiskFull(_)), "{refused}");
+        let again = log.reserve(bytes.len()).await.unwrap_err();
+        assert!(matches!(again, AppendError::DiskFull(_)), "{again}");
+        assert_eq!(log.failure(), None);
+        assert_eq!(contents(&log).await.len(), appended, "reads go on");
+        io.set_capacity(u64::MAX);
+        fill(&log, 50, 1_000).await;
+        assert_eq!(contents(&log).await.len(), appended + 50);
+    });
+    let io = io.crash();
+    io.run(async {
+        let log = open(&shard(&io), Path::new(DIR), small()).await;
+        assert!(contents(&log).await.len() >= 70);
+    });
+}
+
+#[test]
+fn a_failed_write_is_final_until_the_log_is_opened_again() {
+    let io = SimIo::new(3);
+    io.run(async {
+        let shard = shard(&io);
+        let log = open(&shard, Path::new(DIR), small()).await;
+        fill(&log, 5, 1_000).await;
+        io.fail_once(Some(Operation::Write), 0, ErrorKind::Other);
+        let bytes = batch(1, 1_000, 9, 1);
+        let checked = CheckedBatch::check(&bytes).unwrap();
+        let first = log.append_durably(&checked, STAMP).await.unwrap_err();
+        assert!(matches!(first, AppendError::Failed(_)), "{first}");
+        assert_eq!(log.append_durably(&checked, STAMP).await.unwrap_err(), first);
+        assert_eq!(log.durable(at(6)).await.unwrap_err(), first);
+        assert_eq!(log.durable(at(5)).await, Ok(()));
+        assert!(matches!(log.roll().await, Err(MaintainError::Failed(_))));
+        assert!(matches!(log.close().await, Err(MaintainError::Failed(_))));
+        assert_eq!(contents(&log).await.len(), 5, "reads go on");
+        drop(log);
+        let log = open(&shard, Path::new(DIR), small()).await;
+        assert!(log.offsets().end >= at(5));
+        fill(&log, 1, 1_000).await;
+    });
+}
+
+#[test]
+fn a_failed_sync_is_never_tried_again() {
+    let io = SimIo::new(3);
+    let relaxed = FlushPolicy::Relaxed { messages: 1_000_000, interval: None };
+    let settings = LogSettings { durability: relaxed, ..small() };
+    io.run(async {
+        let log = open(&shard(&io), Path::new(DIR), settings).await;
+        fill(&log, 5, 100).await;
+        io.fail_once(Some(Operation::Sync), 0, ErrorKind::Other);
+        log.update_settings(small()).unwrap();
+        let bytes = batch(1, 100, 9, 1);
+        let failed = log.append_durably(&CheckedBatch::check(&bytes).unwrap(), STAMP).await;
+        assert!(matches!(failed, Err(AppendError::Failed(_))), "{failed:?}");
+        assert!(matches!(log.close().await, Err(MaintainError::Failed(_))));
+    });
+}
+
+#[test]
+fn a_disk_that_fills_up_while_segments_roll_loses_nothing() {
+    for spare in (0..200_000).step_by(4096) {
+        let mut io = SimIo::new(spare);
+        io.run(async {
+            io.create_dir_all(Path::new("/data")).await.unwrap();
+            io.sync_dir(Path::new("/")).await.unwrap();
+        });
+        io.set_capacity(spare);
+        let settings = LogSettings { segment_bytes: 8192, ..small() };
+        let acknowledged = io.run(async {
+            let log = open(&shard(&io), Path::new(DIR), settings.clone()).await;
+            let bytes = batch(1, 1_000, 1, 1);
+            let checked = CheckedBatch::check(&bytes).unwrap();
+            for n in 0..300 {
+                if let Err(error) = log.append_durably(&checked, STAMP).await {
+                    assert!(matches!(error, AppendError::DiskFull(_)), "{error}");
+                    return n;
+                }
+            }
+            300
+        });
+        io = io.crash();
+        io.set_capacity(u64::MAX);
+        io.run(async {
+            let log = open(&shard(&io), Path::new(DIR), settings).await;
+            assert!(contents(&log).await.len() >= acknowledged);
+            fill(&log, 20, 1_000).await;
+        });
+    }
+}
+
+#[test]
+fn appenders_that_need_more_memory_than_there_is_take_turns() {
+    let io = SimIo::new(9);
+    io.set_latency(Duration::from_micros(10), Duration::from_micros(900));
+    let mib = 1024 * 1024;
+    let budget = ShardSettings { buffer_pool_bytes: 4 * mib, cache_bytes: 4 * mib };
+    let shard = Shard::new(io.clone(), budget);
+    io.run(async {
+        let mut logs = Vec::new();
+        for n in 0..20 {
+            logs.push(open(&shard, &PathBuf::from(format!("/data/{n}")), small()).await);
+        }
+        for (n, log) in (0..).zip(&logs) {
+            for task in 0..3 {
+                let log = log.clone();
+                io.spawn(async move {
+                    for step in 0..10 {
+                        let bytes = batch(2, 40_000, n * 100 + task * 10 + step, 1);
+                        append(&log, &bytes).await;
+                    }
+                });
+            }
+        }
+        for log in &logs {
+            log.durable(at(60)).await.unwrap();
+            assert_eq!(contents(log).await.len(), 30);
+        }
+        assert!(shard.pool().used() <= 4 * mib);
+    });
+}
+
+#[test]
+fn ten_thousand_empty_logs_cost_no_file() {
+    let io = SimIo::new(1);
+    io.run(async {
+        let shard = shard(&io);
+        let mut logs = Vec::new();
+        for n in 0..10_000 {
+            let dir = PathBuf::from(format!("/data/{n}"));
+            logs.push(open(&shard, &dir, LogSettings::default()).await);
+        }
+        for log in &logs {
+            assert!(io.list_dir(log.dir()).await.unwrap().is_empty());
+        }
+        assert_eq!((io.used(), shard.pool().used()), (0, 0));
+        for log in &logs {
+            log.close().await.unwrap();
+        }
+        assert_eq!(io.used(), 0);
+    });
+}
+
+#[test]
+fn foreign_files_are_left_alone_and_leftovers_removed() {
+    let io = killed(5, 100);
+    let foreign = Path::new("/data/log/notes.txt");
+    let leftover = Path::new("/data/log/00000000000000000009.log.deleted");
+    io.write_file(foreign, b"mine").unwrap();
+    io.write_file(leftover, b"gone").unwrap();
+    io.run(async {
+        let (_, report) = Log::open(&shard(&io), Path::new(DIR), large()).await.unwrap();
+        assert_eq!(report.ignored, ["notes.txt"]);
+    });
+    assert_eq!(io.read_file(foreign).unwrap(), b"mine");
+    assert!(io.read_file(leftover).is_err());
+}
