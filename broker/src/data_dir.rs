@@ -87,7 +87,7 @@ impl DataDirError {
 
 /// A data folder that this broker, and no other, runs on until this is dropped.
 #[derive(Debug)]
-pub struct DataDir {
+pub(crate) struct DataDir {
     path: PathBuf,
     /// Holds the lock.
     _lock: File,
@@ -100,7 +100,7 @@ impl DataDir {
     /// # Errors
     ///
     /// [`DataDirError`]; at most an empty folder was made then.
-    pub fn open(path: &Path) -> Result<Self, DataDirError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
         fs::create_dir_all(path).map_err(DataDirError::of("created", path))?;
         let path = path.canonicalize().map_err(DataDirError::of("opened", path))?;
         let lock = lock(&path)?;
@@ -110,7 +110,7 @@ impl DataDir {
 
     /// The folder, as an absolute path without links.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }

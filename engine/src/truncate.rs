@@ -1,7 +1,7 @@
 //! Cutting a log's end, as a follower does that was ahead of its new leader.
 //!
 //! The order makes every crash in between leave a log whose end lies between the old one and the
-//! new one: the clean mark goes first, then whole segments, newest first, then the end of the one
+//! new one: the manifest's clean mark goes first, then whole segments, newest first, then the end of the one
 //! that is cut.
 
 use crate::batch::BatchHeader;
@@ -23,6 +23,9 @@ impl<I: Io> Log<I> {
     /// earlier. Gives the log's new end, at or below `end`. Does nothing if the log ends there or
     /// earlier.
     ///
+    /// If the batch that holds `end` also holds the log's start, the start falls to that batch's
+    /// base, and the log is empty.
+    ///
     /// After `Ok` the cut is durable. A crash in the middle leaves the log between its old length
     /// and the new one. Costs a scan of the segment that is cut.
     ///
@@ -42,7 +45,9 @@ impl<I: Io> Log<I> {
             return Err(MaintainError::OutOfRange { offset: end, start, end: log_end });
         }
         self.inner.drain().await?;
-        self.inner.drop_clean_mark().await?;
+        let first = self.read(end, self.offsets().durable, 1, true).await?.to_vec();
+        let base = BatchHeader::read(&first).and_then(|header| Offset::new(header.base_offset));
+        self.inner.prepare_manifest(base.unwrap_or(end)).await?;
         let cut = self.inner.cut_to(end).await;
         // In between, memory and disk differ; the next open puts that right.
         cut.map_err(|error| match error {
@@ -55,11 +60,12 @@ impl<I: Io> Log<I> {
 }
 
 impl<I: Io> Inner<I> {
-    /// The mark vouches for an end that is about to go.
-    async fn drop_clean_mark(&self) -> Result<(), MaintainError> {
+    /// Removes the clean mark, which vouches for an end that is about to go, and keeps the start
+    /// at or below the new end.
+    async fn prepare_manifest(&self, end: Offset) -> Result<(), MaintainError> {
         let old = self.state.borrow().manifest;
-        if old.clean.is_some() {
-            let manifest = Manifest { clean: None, ..old };
+        let manifest = Manifest { start: old.start.min(end), clean: None };
+        if manifest != old {
             manifest.save(&self.shard, &self.dir).await?;
             self.state.borrow_mut().manifest = manifest;
         }

@@ -12,6 +12,7 @@ use ringlog_engine::epoch::LeaderEpoch;
 use ringlog_engine::error::{AppendError, MaintainError, OpenError, ReadError};
 use ringlog_engine::io::Io;
 use ringlog_engine::io::sim::SimIo;
+use ringlog_engine::io::uring::UringIo;
 use ringlog_engine::log::{FlushPolicy, Log, LogSettings, Stamp};
 use ringlog_engine::producer::{SequenceCheck, SequenceError};
 use support::*;
@@ -376,6 +377,20 @@ macro_rules! on_every_backend {
                 fn $name() {
                     let io = SimIo::new(1);
                     io.run(Box::pin(super::$name(io.clone(), PathBuf::from("/data/log"))));
+                }
+            )*
+        }
+
+        mod on_the_ring {
+            use super::*;
+            $(
+                #[test]
+                fn $name() {
+                    // Beside the build, because a temporary folder may be in memory, where there
+                    // is no direct I/O.
+                    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+                    let io = UringIo::plain(256).unwrap();
+                    io.block_on(Box::pin(super::$name(io.clone(), dir.path().join("log"))));
                 }
             )*
         }

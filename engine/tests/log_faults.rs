@@ -134,6 +134,55 @@ fn damaged_bytes_are_reported_and_never_served() {
 }
 
 #[test]
+fn what_a_killed_process_left_unsynced_is_synced_before_it_counts() {
+    for seed in 0..20 {
+        let io = SimIo::new(seed);
+        let relaxed = FlushPolicy::Relaxed { messages: 1_000_000, interval: None };
+        let settings = LogSettings { durability: relaxed, ..large() };
+        io.run(async {
+            io.create_dir_all(Path::new("/data")).await.unwrap();
+            io.sync_dir(Path::new("/")).await.unwrap();
+            let log = open(&shard(&io), Path::new(DIR), settings).await;
+            fill(&log, 20, 1_000).await;
+        });
+        let io = io.kill();
+        io.run(async {
+            let log = open(&shard(&io), Path::new(DIR), large()).await;
+            assert_eq!(log.offsets().durable, at(20), "log.durable_means_synced");
+        });
+        let io = io.crash();
+        io.run(async {
+            let log = open(&shard(&io), Path::new(DIR), large()).await;
+            assert_eq!(contents(&log).await.len(), 20);
+        });
+    }
+}
+
+#[test]
+fn an_index_entry_that_points_elsewhere_is_noticed_and_the_index_rebuilt() {
+    let io = SimIo::new(3);
+    io.run(async {
+        let log = open(&cold_shard(&io), Path::new(DIR), small()).await;
+        fill(&log, 60, 1_000).await;
+        log.close().await.unwrap();
+        let index = Path::new("/data/log/00000000000000000000.index");
+        let mut bytes = io.read_file(index).unwrap();
+        // Every entry but the last, which opening looks at, points a little further.
+        let inner = bytes.len() - 8;
+        for entry in bytes[..inner].as_chunks_mut::<8>().0 {
+            entry[7] ^= 1;
+        }
+        io.write_file(index, &bytes).unwrap();
+        let log = open(&cold_shard(&io), Path::new(DIR), small()).await;
+        assert_eq!(contents(&log).await.len(), 60);
+        for n in 0..60 {
+            let slices = log.read(at(n), at(60), 1, true).await.unwrap();
+            assert_eq!(header(&slices.to_vec()).base_offset, n, "index.never_overshoots");
+        }
+    });
+}
+
+#[test]
 fn a_full_disk_refuses_appends_and_is_noticed_to_have_space_again() {
     let io = SimIo::new(3);
     io.run(async {

@@ -95,7 +95,12 @@ impl Control {
         shards: Vec<mpsc::UnboundedSender<ShardCommand>>,
     ) -> Result<Self, StartError> {
         let disk = UringIo::tokio(CONTROL_RING_ENTRIES)?;
-        tokio::task::spawn_local(disk.clone().drive());
+        let driving = disk.drive();
+        tokio::task::spawn_local(async move {
+            if let Err(error) = driving.await {
+                tracing::error!(%error, "the metadata's ring cannot be driven");
+            }
+        });
         let settings = ShardSettings { buffer_pool_bytes: CONTROL_BUFFER_BYTES, cache_bytes: 0 };
         let storage = Shard::new(disk, settings);
         let (quorum, report) = LocalQuorum::open(&storage, &config.data_dir).await?;

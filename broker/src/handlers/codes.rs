@@ -65,7 +65,7 @@ fn sequence(error: &SequenceError) -> ErrorCode {
 fn append(error: &AppendError) -> ErrorCode {
     match error {
         AppendError::BatchTooLarge { .. } => ErrorCode::MessageTooLarge,
-        AppendError::Closed => ErrorCode::NotLeaderOrFollower,
+        AppendError::Closed | AppendError::Truncated { .. } => ErrorCode::NotLeaderOrFollower,
         AppendError::Failed(_)
         | AppendError::DiskFull(_)
         | AppendError::ReservedLess { .. }

@@ -334,8 +334,8 @@ impl Partition {
     /// Lets go of what the topic's retention says, below the watermark.
     pub async fn apply_retention(&self) {
         match self.log.apply_retention(self.clock.wall(), self.high_watermark()).await {
-            Ok(report) if report.segments_deleted > 0 => {
-                let (segments, start) = (report.segments_deleted, self.log_start());
+            Ok(report) if report.segments > 0 => {
+                let (segments, start) = (report.segments, report.start);
                 tracing::info!(partition = self.name, segments, %start, "old segments deleted");
             }
             Ok(_) => {}

@@ -1,20 +1,19 @@
 //! A shard's thread: its core, its runtime, its life.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::mpsc;
 
-use bytes::Bytes;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::life::{Failure, Life, Phase};
-use crate::dispatch::{self, Pending, Session};
+use crate::dispatch::Dispatcher;
 use crate::limits::{RUNTIME_COMPLETIONS, RUNTIME_ENTRIES};
-use crate::net::{self, ConnectionBudget, NetSettings, Outcome, Service};
+use crate::net::{self, ConnectionBudget, NetSettings};
 use crate::shard::mailbox::ShardId;
-use crate::shard::{self, Shard, ShardStart};
+use crate::shard::{self, ShardStart};
 use crate::task;
 
 /// What a shard's thread is given.
@@ -27,32 +26,6 @@ pub(super) struct ShardThread {
     pub(super) life: Life,
     /// Told whether the shard is there.
     pub(super) started: mpsc::Sender<(ShardId, io::Result<()>)>,
-}
-
-/// The broker of a shard, as the network sees it.
-struct Broker {
-    shard: Rc<Shard>,
-}
-
-impl Service for Broker {
-    type Session = Session;
-    type Pending = Pending;
-
-    fn open(&self, peer: SocketAddr) -> Session {
-        Session { peer }
-    }
-
-    async fn accept(&self, session: &Rc<Session>, frame: Bytes) -> Outcome<Pending> {
-        match dispatch::accept(&self.shard, session, frame).await {
-            dispatch::Outcome::Answer(pending) => Outcome::Answer(pending),
-            dispatch::Outcome::Silent => Outcome::Silent,
-            dispatch::Outcome::Close(reason) => Outcome::Close(reason),
-        }
-    }
-
-    async fn finish(pending: Pending) -> Option<Vec<Bytes>> {
-        pending.finish().await
-    }
 }
 
 /// Runs a shard to its end. Whatever happens to it, it counts as drained afterwards.
@@ -102,7 +75,7 @@ async fn serve(thread: ShardThread) {
     let _ = started.send((id, Ok(())));
     drop(started);
     life.reaches(Phase::Serving).await;
-    let broker = Rc::new(Broker { shard });
+    let broker = Rc::new(Dispatcher(shard));
     let stop = life.reaches(Phase::Draining);
     if let Err(source) = net::serve(broker, listener, settings, budget, stop).await {
         life.fail(Failure::ShardStopped { shard: id, source });

@@ -63,17 +63,24 @@ pub enum ShardCommand {
 /// When the kernel gives no ring.
 pub fn run(start: ShardStart) -> io::Result<Rc<Shard>> {
     let disk = UringIo::tokio(STORAGE_RING_ENTRIES)?;
-    crate::task::spawn(disk.clone().drive());
+    let driving = disk.drive();
+    crate::task::spawn(async move {
+        if let Err(error) = driving.await {
+            panic!("the storage ring cannot be driven: {error}");
+        }
+    });
     let settings = ShardSettings {
         buffer_pool_bytes: start.config.shard_buffer_bytes,
         cache_bytes: start.config.shard_cache_bytes,
     };
+    let storage = ringlog_engine::shard::Shard::new(disk.clone(), settings);
+    disk.register_buffers(storage.pool());
     let (router, inbox) = start.endpoint.open();
     let shard = Rc::new(Shard {
         id: start.id,
         shards: start.shards,
         clock: Clock::of(&disk),
-        storage: ringlog_engine::shard::Shard::new(disk, settings),
+        storage,
         config: start.config,
         router,
         control: start.control,

@@ -14,6 +14,9 @@ use crate::protocol::messages::{
 };
 use crate::shard::message::{FindOffset, FoundOffset, WhichOffset};
 
+/// The first version that says under which epoch an offset was appended.
+const EPOCHS_FROM: i16 = 4;
+
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
@@ -28,6 +31,7 @@ pub async fn handle(context: Context, request: ListOffsetsRequest) -> ListOffset
         0 => Isolation::ReadUncommitted,
         _ => Isolation::ReadCommitted,
     };
+    let epochs = context.header.version >= EPOCHS_FROM;
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
@@ -36,7 +40,7 @@ pub async fn handle(context: Context, request: ListOffsetsRequest) -> ListOffset
                 Ok(Some(found)) => ListOffsetsPartitionResponse {
                     timestamp: found.timestamp.millis(),
                     offset: found.offset.value(),
-                    leader_epoch: found.epoch.value(),
+                    leader_epoch: if epochs { found.epoch.value() } else { -1 },
                     ..ListOffsetsPartitionResponse::default()
                 },
                 Ok(None) => ListOffsetsPartitionResponse::default(),

@@ -4,7 +4,6 @@ use super::{offsets_partitions, text, unexpected};
 use crate::dispatch::Context;
 use crate::group::{self, Request, Response};
 use crate::handlers::codes;
-use crate::protocol::ErrorCode;
 use crate::protocol::codec::Str;
 use crate::protocol::messages::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
 

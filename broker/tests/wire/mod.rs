@@ -1,0 +1,147 @@
+//! A broker in this process on a folder and port of its own, and a client that writes raw bytes.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use ringlog_broker::config::{BrokerConfig, Endpoint};
+use ringlog_broker::server::{RunningServer, Server};
+use tempfile::TempDir;
+
+/// How long anything may take before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// `ApiVersions`.
+pub const API_VERSIONS: i16 = 18;
+/// `Metadata`.
+pub const METADATA: i16 = 3;
+
+/// A configuration for a broker of two shards on a free port.
+pub fn config(data: &TempDir) -> BrokerConfig {
+    let any_port = Endpoint { host: "127.0.0.1".to_owned(), port: 0 };
+    BrokerConfig {
+        listener: any_port.clone(),
+        advertised_listener: any_port,
+        data_dir: data.path().join("data"),
+        shards: 2,
+        shard_buffer_bytes: 32 << 20,
+        shard_cache_bytes: 8 << 20,
+        socket_request_max_bytes: 8 << 20,
+        ..BrokerConfig::default()
+    }
+}
+
+/// A broker with a data folder that goes with it.
+pub struct Broker {
+    pub server: RunningServer,
+    _data: TempDir,
+}
+
+impl Broker {
+    pub fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    pub fn start_with(change: impl FnOnce(&mut BrokerConfig)) -> Self {
+        let data = tempfile::tempdir().expect("a folder");
+        let mut config = config(&data);
+        change(&mut config);
+        let server = Server::start(config).expect("it starts");
+        Self { server, _data: data }
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(self.server.address())
+    }
+
+    /// Checks that a client that comes now is served.
+    pub fn serves_others(&self) {
+        self.client().is_served();
+    }
+
+    pub fn stop(self) {
+        self.server.stop().expect("it stops cleanly");
+    }
+}
+
+/// One request without its length: header version 1, then the body.
+pub fn request(api: i16, version: i16, correlation_id: i32, body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    bytes.extend(api.to_be_bytes());
+    bytes.extend(version.to_be_bytes());
+    bytes.extend(correlation_id.to_be_bytes());
+    bytes.extend(4_i16.to_be_bytes());
+    bytes.extend(b"test");
+    bytes.extend(body);
+    bytes
+}
+
+/// The length of a frame, then the frame.
+pub fn framed(frame: &[u8]) -> Vec<u8> {
+    let length = i32::try_from(frame.len()).expect("small");
+    [&length.to_be_bytes(), frame].concat()
+}
+
+/// A connection.
+pub struct Client(pub TcpStream);
+
+impl Client {
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("accepted");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+        Self(stream)
+    }
+
+    pub fn send_raw(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).expect("sent");
+    }
+
+    pub fn send(&mut self, frame: &[u8]) {
+        self.send_raw(&framed(frame));
+    }
+
+    pub fn try_receive(&mut self) -> io::Result<Vec<u8>> {
+        let mut length = [0; 4];
+        self.0.read_exact(&mut length)?;
+        let mut frame = vec![0; usize::try_from(i32::from_be_bytes(length)).expect("positive")];
+        self.0.read_exact(&mut frame)?;
+        Ok(frame)
+    }
+
+    /// Asks for the versions and wants them.
+    pub fn is_served(&mut self) {
+        self.send(&request(API_VERSIONS, 0, 77, &[]));
+        let answer = self.try_receive().expect("an answer");
+        assert_eq!(answer[..4], 77_i32.to_be_bytes(), "the correlation id");
+        assert_eq!(answer[4..6], [0, 0], "no error");
+    }
+
+    /// Waits for the end of the connection and wants nothing before it.
+    pub fn is_closed(&mut self) {
+        match self.0.read(&mut [0; 16]) {
+            Ok(0) => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
+            other => panic!("the connection should be closed: {other:?}"),
+        }
+    }
+}
+
+/// Bytes of memory that this process, broker included, has at most had in use.
+pub fn memory_peak() -> usize {
+    memory("VmHWM:")
+}
+
+/// Bytes of memory that this process, broker included, has in use.
+pub fn memory_now() -> usize {
+    memory("VmRSS:")
+}
+
+fn memory(field: &str) -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("in every kernel");
+    let kib: usize = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    kib * 1024
+}
