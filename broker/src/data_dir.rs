@@ -118,9 +118,7 @@ impl DataDir {
 fn lock(path: &Path) -> Result<File, DataDirError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
-    let mut file = options
-        .open(path.join(LOCK_FILE))
-        .map_err(DataDirError::of("locked", path))?;
+    let mut file = options.open(path.join(LOCK_FILE)).map_err(DataDirError::of("locked", path))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -168,9 +166,8 @@ fn is_ours(name: &str, is_folder: bool) -> bool {
     }
     // File systems put the last one into their root.
     let is_partition = |name: &str| {
-        name.rsplit_once('-').is_some_and(|(topic, index)| {
-            !topic.is_empty() && index.parse::<u32>().is_ok()
-        })
+        name.rsplit_once('-')
+            .is_some_and(|(topic, index)| !topic.is_empty() && index.parse::<u32>().is_ok())
     };
     let name = name.strip_suffix(".delete").or(name.strip_suffix(".stray")).unwrap_or(name);
     name == "lost+found" || is_partition(name)

@@ -139,8 +139,9 @@ where
     R: Request + 'static,
     F: Future<Output = R::Response> + 'static,
 {
+    // Bytes after the body are passed over, as Kafka passes over them: librdkafka 2.16 sends three
+    // after a Metadata request of version 13.
     let request = R::decode_body(&mut reader, context.header.version)?;
-    reader.finish()?;
     let (api, version) = (context.header.api, context.header.version);
     let correlation_id = context.header.correlation_id;
     let answer = handle(context, request);

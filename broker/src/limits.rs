@@ -6,10 +6,6 @@
 /// stay in the cache.
 pub const CALLS_IN_FLIGHT: usize = 1024;
 
-/// Requests of one connection that may be taken in before the first of them is answered. Then the
-/// socket is not read until an answer has left. Clients send 5 by default.
-pub const REQUESTS_IN_FLIGHT: usize = 64;
-
 /// Bytes of the buffer in which a connection waits for its next request. It grows with the
 /// requests that come, so that an idle connection costs little.
 pub const RECEIVE_BUFFER_MIN: usize = 4 * 1024;

@@ -59,7 +59,11 @@ fn log_to_stderr() -> Result<(), tracing_subscriber::filter::ParseError> {
         .with_default_directive(LevelFilter::WARN.into())
         .parse(chosen.as_deref().unwrap_or(LOG_DEFAULT))?;
     let ansi = io::IsTerminal::is_terminal(&io::stderr());
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(ansi)
+        .with_writer(io::stderr)
+        .init();
     Ok(())
 }
 

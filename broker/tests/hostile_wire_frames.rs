@@ -34,7 +34,7 @@ fn announced_requests_that_do_not_come_cost_next_to_nothing() {
     let clients: Vec<_> = (0..500)
         .map(|_| {
             let mut client = broker.client();
-            client.send_raw(&(8 << 20_i32).to_be_bytes());
+            client.send_raw(&(8_i32 << 20).to_be_bytes());
             client.send_raw(b"and no more than this");
             client
         })

@@ -2,15 +2,16 @@
 
 mod wire;
 
-use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
-use wire::Client;
+use wire::{API_VERSIONS, Client, framed, request};
 
 fn ringlog(data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringlog"));
@@ -30,7 +31,11 @@ struct Process {
 
 impl Process {
     fn start(data: &Path) -> Self {
-        let mut child = ringlog(data).spawn().expect("it runs");
+        Self::spawn(&mut ringlog(data))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.spawn().expect("it runs");
         let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
         let mut banner = String::new();
         while !banner.contains("Ctrl-C") {
@@ -89,6 +94,47 @@ fn it_says_where_it_listens_and_what_to_type_and_stops_cleanly_on_either_signal(
         process.signal(signal);
         assert_eq!(process.exit_code(), Some(0));
     }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once_while_it_waits_for_a_client_that_takes_no_answers() {
+    let data = tempfile::tempdir().expect("a folder");
+    let mut process = Process::start(data.path());
+    let mut deaf = Client::connect(process.address);
+    deaf.0.set_write_timeout(Some(Duration::from_millis(300))).expect("a timeout");
+    let many = framed(&request(API_VERSIONS, 0, 1, &[])).repeat(1000);
+    while deaf.0.write_all(&many).is_ok() {}
+    process.signal(Signal::TERM);
+    let mut log = BufReader::new(process.child.stderr.take().expect("piped"));
+    let mut lines = String::new();
+    while !lines.contains("stopping") {
+        assert_ne!(log.read_line(&mut lines).expect("text"), 0, "it ended too early: {lines}");
+    }
+    process.signal(Signal::TERM);
+    assert_eq!(process.exit_code(), Some(130));
+}
+
+#[test]
+fn a_broker_without_file_descriptors_left_serves_on_and_takes_clients_again_later() {
+    let data = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new("sh");
+    // Enough to run, and far fewer than there will be clients.
+    command.args(["-c", "ulimit -n 120 && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_ringlog")]);
+    command.args(["--listen", "127.0.0.1:0", "--shards", "2", "--data-dir"]).arg(data.path());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = Process::spawn(&mut command);
+    let mut early = Client::connect(process.address);
+    early.is_served();
+    let crowd: Vec<Client> = (0..300).map(|_| Client::connect(process.address)).collect();
+    early.is_served();
+    drop(crowd);
+    Client::connect(process.address).is_served();
+    early.is_served();
+    process.signal(Signal::TERM);
+    assert_eq!(process.exit_code(), Some(0));
+    let mut log = String::new();
+    process.child.stderr.take().expect("piped").read_to_string(&mut log).expect("text");
+    assert!(log.contains("cannot accept a client now"), "{log}");
 }
 
 #[test]

@@ -86,6 +86,3 @@ const _: () = assert!(PREALLOCATE_BYTES_MAX.is_multiple_of(BLOCK as u64));
 /// Bytes of one log that may wait for their write, those in flight included, unless a single
 /// batch is larger. At the bound [`crate::log::Log::reserve`] waits.
 pub const UNWRITTEN_BYTES_MAX: usize = 2 * WRITE_BYTES_IN_FLIGHT_MAX;
-
-/// Bytes read to look at a single batch header wherever it begins.
-pub(crate) const HEADER_WINDOW_BYTES: usize = 64;

@@ -20,10 +20,10 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
-use crate::batch::BatchHeader;
+use crate::batch::{BatchHeader, HEADER_BYTES};
 use crate::error::{Damage, IoFailure, OpenError, Operation};
 use crate::io::{DirEntry, File, Io, OpenMode};
-use crate::limits::{HEADER_WINDOW_BYTES, WRITE_BYTES_IN_FLIGHT_MAX};
+use crate::limits::WRITE_BYTES_IN_FLIGHT_MAX;
 use crate::log::epochs::{self, EpochHistory};
 use crate::log::flush::Tail;
 use crate::log::{FlushPolicy, LogOffsets, LogSettings, State};
@@ -456,7 +456,7 @@ impl<I: Io> Recovery<'_, I> {
         if let Some(entry) = indexes.offsets.last() {
             position = u64::from(entry.position);
             let mut window = Window::new(self.shard, file.clone());
-            let loaded = window.load(position, HEADER_WINDOW_BYTES).await;
+            let loaded = window.load(position, HEADER_BYTES, HEADER_BYTES).await;
             loaded.map_err(IoFailure::of(Operation::Read, path))?;
             let header = BatchHeader::read(window.from(position));
             let right = base.plus(entry.relative).value();
@@ -539,7 +539,7 @@ impl<I: Io> Recovery<'_, I> {
         let Some(indexes) = read else { return Ok(None) };
         let path = Kind::Log.path(self.dir, base);
         let mut window = Window::new(self.shard, file.clone());
-        let loaded = window.load(0, HEADER_WINDOW_BYTES).await;
+        let loaded = window.load(0, HEADER_BYTES, HEADER_BYTES).await;
         loaded.map_err(IoFailure::of(Operation::Read, &path))?;
         let first = BatchHeader::read(window.from(0));
         let Some(first) = first.filter(|first| first.base_offset == base.value()) else {

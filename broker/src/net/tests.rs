@@ -57,7 +57,9 @@ impl Service for StandIn {
             b'b' => {
                 let part = Bytes::from(vec![b'b'; 64 * 1024]);
                 let length = Bytes::copy_from_slice(&(1_i32 << 20).to_be_bytes());
-                return Some(std::iter::once(length).chain(std::iter::repeat_n(part, 16)).collect());
+                return Some(
+                    std::iter::once(length).chain(std::iter::repeat_n(part, 16)).collect(),
+                );
             }
             _ => {}
         }

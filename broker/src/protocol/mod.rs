@@ -42,8 +42,9 @@
 //! A decoder never reads past its frame, checks every count against the bytes that remain before
 //! it allocates, and takes at most [`DECODED_BYTES_BASE`](codec::DECODED_BYTES_BASE) +
 //! [`DECODED_BYTES_PER_FRAME_BYTE`](codec::DECODED_BYTES_PER_FRAME_BYTE) x frame bytes of memory.
-//! Unknown tagged fields are passed over. Bytes after a body are an error: they mean that client
-//! and broker disagree about the layout, and guessing on would misread the request.
+//! Unknown tagged fields are passed over. Bytes after a body are an error for
+//! [`Message::decode`](codec::Message::decode); a server that must get along with clients that send
+//! some uses [`Message::decode_body`](codec::Message::decode_body), which leaves them.
 //!
 //! # Tables
 //!

@@ -14,37 +14,36 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `ApiVersions`.
-pub const API_VERSIONS: i16 = 18;
+pub(crate) const API_VERSIONS: i16 = 18;
 /// `Metadata`.
-pub const METADATA: i16 = 3;
+pub(crate) const METADATA: i16 = 3;
 
 /// A configuration for a broker of two shards on a free port.
-pub fn config(data: &TempDir) -> BrokerConfig {
+pub(crate) fn config(data: &TempDir) -> BrokerConfig {
     let any_port = Endpoint { host: "127.0.0.1".to_owned(), port: 0 };
-    BrokerConfig {
-        listener: any_port.clone(),
-        advertised_listener: any_port,
-        data_dir: data.path().join("data"),
-        shards: 2,
-        shard_buffer_bytes: 32 << 20,
-        shard_cache_bytes: 8 << 20,
-        socket_request_max_bytes: 8 << 20,
-        ..BrokerConfig::default()
-    }
+    let mut config = BrokerConfig::default();
+    config.listener = any_port.clone();
+    config.advertised_listener = any_port;
+    config.data_dir = data.path().join("data");
+    config.shards = 2;
+    config.shard_buffer_bytes = 32 << 20;
+    config.shard_cache_bytes = 8 << 20;
+    config.socket_request_max_bytes = 8 << 20;
+    config
 }
 
 /// A broker with a data folder that goes with it.
-pub struct Broker {
-    pub server: RunningServer,
+pub(crate) struct Broker {
+    pub(crate) server: RunningServer,
     _data: TempDir,
 }
 
 impl Broker {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_with(|_| {})
     }
 
-    pub fn start_with(change: impl FnOnce(&mut BrokerConfig)) -> Self {
+    pub(crate) fn start_with(change: impl FnOnce(&mut BrokerConfig)) -> Self {
         let data = tempfile::tempdir().expect("a folder");
         let mut config = config(&data);
         change(&mut config);
@@ -52,22 +51,22 @@ impl Broker {
         Self { server, _data: data }
     }
 
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::connect(self.server.address())
     }
 
     /// Checks that a client that comes now is served.
-    pub fn serves_others(&self) {
+    pub(crate) fn serves_others(&self) {
         self.client().is_served();
     }
 
-    pub fn stop(self) {
+    pub(crate) fn stop(self) {
         self.server.stop().expect("it stops cleanly");
     }
 }
 
 /// One request without its length: header version 1, then the body.
-pub fn request(api: i16, version: i16, correlation_id: i32, body: &[u8]) -> Vec<u8> {
+pub(crate) fn request(api: i16, version: i16, correlation_id: i32, body: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     bytes.extend(api.to_be_bytes());
     bytes.extend(version.to_be_bytes());
@@ -79,31 +78,31 @@ pub fn request(api: i16, version: i16, correlation_id: i32, body: &[u8]) -> Vec<
 }
 
 /// The length of a frame, then the frame.
-pub fn framed(frame: &[u8]) -> Vec<u8> {
+pub(crate) fn framed(frame: &[u8]) -> Vec<u8> {
     let length = i32::try_from(frame.len()).expect("small");
     [&length.to_be_bytes(), frame].concat()
 }
 
 /// A connection.
-pub struct Client(pub TcpStream);
+pub(crate) struct Client(pub(crate) TcpStream);
 
 impl Client {
-    pub fn connect(address: SocketAddr) -> Self {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("accepted");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
         Self(stream)
     }
 
-    pub fn send_raw(&mut self, bytes: &[u8]) {
+    pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).expect("sent");
     }
 
-    pub fn send(&mut self, frame: &[u8]) {
+    pub(crate) fn send(&mut self, frame: &[u8]) {
         self.send_raw(&framed(frame));
     }
 
-    pub fn try_receive(&mut self) -> io::Result<Vec<u8>> {
+    pub(crate) fn try_receive(&mut self) -> io::Result<Vec<u8>> {
         let mut length = [0; 4];
         self.0.read_exact(&mut length)?;
         let mut frame = vec![0; usize::try_from(i32::from_be_bytes(length)).expect("positive")];
@@ -112,7 +111,7 @@ impl Client {
     }
 
     /// Asks for the versions and wants them.
-    pub fn is_served(&mut self) {
+    pub(crate) fn is_served(&mut self) {
         self.send(&request(API_VERSIONS, 0, 77, &[]));
         let answer = self.try_receive().expect("an answer");
         assert_eq!(answer[..4], 77_i32.to_be_bytes(), "the correlation id");
@@ -120,7 +119,7 @@ impl Client {
     }
 
     /// Waits for the end of the connection and wants nothing before it.
-    pub fn is_closed(&mut self) {
+    pub(crate) fn is_closed(&mut self) {
         match self.0.read(&mut [0; 16]) {
             Ok(0) => {}
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
@@ -130,12 +129,12 @@ impl Client {
 }
 
 /// Bytes of memory that this process, broker included, has at most had in use.
-pub fn memory_peak() -> usize {
+pub(crate) fn memory_peak() -> usize {
     memory("VmHWM:")
 }
 
 /// Bytes of memory that this process, broker included, has in use.
-pub fn memory_now() -> usize {
+pub(crate) fn memory_now() -> usize {
     memory("VmRSS:")
 }
 

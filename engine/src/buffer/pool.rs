@@ -13,15 +13,20 @@ use super::handle::BufferMut;
 use super::region::{Change, Memory};
 use crate::limits::BLOCK;
 
+/// Lets go of buffers that can be had again; told the bytes wanted.
+type Reclaimer = Rc<dyn Fn(usize)>;
+
 pub(super) struct Pool {
     budget: usize,
     memory: RefCell<Memory>,
     returns: Arc<Returns>,
     waiters: RefCell<VecDeque<(u64, Waker)>>,
     next_waiter: Cell<u64>,
-    reclaimer: RefCell<Option<Rc<dyn Fn(usize)>>>,
+    reclaimer: RefCell<Option<Reclaimer>>,
     reclaiming: Cell<bool>,
     registrar: RefCell<Option<Rc<dyn Registrar>>>,
+    /// The ring refused a region, and is asked no more.
+    is_refused: Cell<bool>,
 }
 
 impl Pool {
@@ -35,6 +40,7 @@ impl Pool {
             reclaimer: RefCell::default(),
             reclaiming: Cell::new(false),
             registrar: RefCell::default(),
+            is_refused: Cell::new(false),
         }
     }
 
@@ -80,23 +86,27 @@ impl Pool {
 
     /// Offers one region to the ring; at the first refusal the ring is asked no more.
     fn register(&self, number: u32) {
+        if self.is_refused.get() {
+            return;
+        }
         let Some(registrar) = self.registrar.borrow().clone() else { return };
         let mut memory = self.memory.borrow_mut();
         let Some(region) = memory.region_mut(number) else { return };
         match registrar.register(region.address(), region.length()) {
             Some(fixed) => region.set_fixed(Some(fixed)),
-            None => *self.registrar.borrow_mut() = None,
+            None => self.is_refused.set(true),
         }
     }
 
     pub(super) fn set_registrar(&self, registrar: Rc<dyn Registrar>) {
         *self.registrar.borrow_mut() = Some(registrar);
+        self.is_refused.set(false);
         let numbers: Vec<u32> =
             self.memory.borrow().shared_regions().map(|(number, _)| number).collect();
         numbers.into_iter().for_each(|number| self.register(number));
     }
 
-    pub(super) fn set_reclaimer(&self, reclaimer: Rc<dyn Fn(usize)>) {
+    pub(super) fn set_reclaimer(&self, reclaimer: Reclaimer) {
         *self.reclaimer.borrow_mut() = Some(reclaimer);
     }
 

@@ -1,1 +1,221 @@
+use std::cell::{Cell, RefCell};
+use std::ops::ControlFlow;
+use std::sync::mpsc;
+use std::thread;
 
+use super::*;
+use crate::io::executor::Executor;
+use crate::limits::{BLOCK, BUFFER_REGION_BYTES};
+
+fn filled(pool: &BufferPool, bytes: &[u8]) -> BufferMut {
+    let mut buffer = pool.try_acquire(bytes.len()).expect("there is room");
+    buffer.extend_from_slice(bytes);
+    buffer
+}
+
+#[test]
+fn buffers_are_block_aligned_and_as_large_as_asked() {
+    let pool = BufferPool::new(16 << 20);
+    for (asked, capacity) in [(0, 4096), (1, 4096), (4097, 8192), (1 << 20, 1 << 20)] {
+        let mut buffer = pool.try_acquire(asked).expect("there is room");
+        assert_eq!((buffer.capacity(), buffer.spare(), buffer.len()), (capacity, capacity, 0));
+        assert!((buffer.as_mut_ptr() as usize).is_multiple_of(BLOCK));
+    }
+    let large = pool.try_acquire(3 << 20).expect("there is room");
+    assert_eq!(large.capacity(), 3 << 20);
+    assert_eq!(pool.used(), 3 << 20);
+    drop(large);
+    assert_eq!(pool.used(), 0);
+}
+
+#[test]
+fn freezing_zeroes_the_padding_of_used_memory() {
+    let pool = BufferPool::new(1 << 20);
+    drop(filled(&pool, &[0xff; BLOCK]));
+    let buffer = filled(&pool, b"abc").freeze();
+    assert_eq!(&buffer[..], b"abc");
+    assert_eq!(buffer.padded().len(), BLOCK);
+    assert!(buffer.padding_is_zero());
+    assert_eq!(filled(&pool, &[]).freeze().padded().len(), 0);
+}
+
+#[test]
+#[should_panic(expected = "4097 bytes do not fit into 4096 bytes")]
+fn extending_past_the_capacity_panics() {
+    let pool = BufferPool::new(1 << 20);
+    filled(&pool, &[]).extend_from_slice(&[0; BLOCK + 1]);
+}
+
+#[test]
+fn the_budget_is_never_exceeded_and_free_regions_change_class() {
+    let pool = BufferPool::new(2 << 20);
+    let small: Vec<_> = (0..512).map(|_| pool.try_acquire(1).expect("there is room")).collect();
+    assert!(pool.try_acquire(1).is_none());
+    assert_eq!((pool.used(), pool.mapped()), (2 << 20, 2 << 20));
+    drop(small);
+    let large: Vec<_> = (0..2).map(|_| pool.try_acquire(1 << 20).expect("recut")).collect();
+    assert!(pool.try_acquire(1).is_none());
+    drop(large);
+    // A larger mapping displaces free regions.
+    let huge = pool.try_acquire((1 << 20) + 1).expect("regions are given up");
+    assert!(pool.mapped() <= pool.budget());
+    assert!(pool.try_acquire(1).is_none());
+    drop(huge);
+    assert!(pool.try_acquire(1).is_some());
+}
+
+#[test]
+fn at_the_budget_a_small_buffer_takes_a_larger_block() {
+    let pool = BufferPool::new(1 << 20);
+    let _quarter = pool.try_acquire(256 << 10).expect("there is room");
+    let small = pool.try_acquire(1).expect("a 256 KiB block will do");
+    assert_eq!(small.capacity(), BLOCK);
+    assert_eq!(pool.used(), 512 << 10);
+}
+
+#[test]
+fn clones_and_views_share_the_memory_and_return_it_once() {
+    let pool = BufferPool::new(1 << 20);
+    let buffer = filled(&pool, b"hello world").freeze();
+    let clone = buffer.clone();
+    let (hello, world) = (buffer.bytes(0..5), clone.bytes(6..11));
+    assert_eq!(hello.as_ptr(), buffer.as_ptr());
+    drop((buffer, clone, hello));
+    assert_eq!(pool.used(), BLOCK);
+    assert_eq!(&world[..], b"world");
+    drop(world);
+    assert_eq!(pool.used(), 0);
+}
+
+#[test]
+fn views_dropped_on_another_thread_come_home() {
+    let pool = BufferPool::new(1 << 20);
+    let (sender, receiver) = mpsc::channel::<(bytes::Bytes, u32)>();
+    let dropper = thread::spawn(move || {
+        for (view, number) in receiver {
+            assert_eq!(&view[..4], &number.to_le_bytes());
+        }
+    });
+    let executor = Executor::new();
+    executor.run(async {
+        // Eight times the budget: each waits for one to come home.
+        for number in 0..8u32 {
+            let mut buffer = pool.acquire(BUFFER_REGION_BYTES).await;
+            buffer.extend_from_slice(&number.to_le_bytes());
+            let view = buffer.freeze().bytes(0..4);
+            sender.send((view, number)).expect("the other thread lives");
+        }
+    });
+    drop(sender);
+    dropper.join().expect("every view was right");
+    assert_eq!(pool.used(), 0);
+}
+
+#[test]
+fn memory_outlives_its_pool_until_the_last_buffer_is_gone() {
+    let pool = BufferPool::new(1 << 20);
+    let buffer = filled(&pool, b"kept").freeze();
+    let view = buffer.bytes(0..4);
+    drop(pool);
+    assert_eq!(&buffer[..], b"kept");
+    drop(buffer);
+    thread::spawn(move || assert_eq!(&view[..], b"kept")).join().expect("still mapped");
+}
+
+#[test]
+fn waiters_are_served_in_order() {
+    let pool = BufferPool::new(1 << 20);
+    let mut held = pool.try_acquire(1 << 20);
+    let executor = Executor::new();
+    let served = Rc::new(RefCell::new(Vec::new()));
+    for name in 0..3 {
+        let (pool, served) = (pool.clone(), Rc::clone(&served));
+        executor.spawn(async move {
+            let buffer = pool.acquire(1 << 20).await;
+            served.borrow_mut().push(name);
+            drop(buffer);
+        });
+    }
+    let run = executor.block_on(std::future::pending::<()>(), |is_idle| {
+        if !is_idle {
+            return ControlFlow::Continue(());
+        }
+        if held.is_some() {
+            assert!(served.borrow().is_empty());
+            held = None;
+            return ControlFlow::Continue(());
+        }
+        ControlFlow::Break(())
+    });
+    assert!(run.is_none());
+    assert_eq!(*served.borrow(), [0, 1, 2]);
+    assert_eq!(pool.used(), 0);
+}
+
+#[test]
+fn a_dropped_waiter_lets_the_next_one_pass() {
+    let pool = BufferPool::new(1 << 20);
+    let held = pool.try_acquire(1 << 20);
+    let executor = Executor::new();
+    let mut first = Box::pin(pool.acquire(1 << 20));
+    let mut second = Box::pin(pool.acquire(1 << 20));
+    executor.run(std::future::poll_fn(|context| {
+        assert!(first.as_mut().poll(context).is_pending());
+        assert!(second.as_mut().poll(context).is_pending());
+        Poll::Ready(())
+    }));
+    drop(first);
+    drop(held);
+    assert_eq!(executor.run(second).capacity(), 1 << 20);
+}
+
+#[test]
+fn the_reclaimer_is_asked_before_a_refusal_and_while_it_helps() {
+    let pool = BufferPool::new(1 << 20);
+    let quarter = |_| pool.try_acquire(256 << 10).expect("there is room").freeze();
+    let cache = Rc::new(RefCell::new((0..4).map(quarter).collect::<Vec<_>>()));
+    let calls = Rc::new(Cell::new(0));
+    let (shelf, count) = (Rc::clone(&cache), Rc::clone(&calls));
+    pool.set_reclaimer(Box::new(move |wanted| {
+        assert_eq!(wanted, 1 << 20);
+        count.set(count.get() + 1);
+        let evicted = shelf.borrow_mut().pop();
+        drop(evicted);
+    }));
+    let whole = pool.try_acquire(1 << 20).expect("everything was reclaimed");
+    assert_eq!(calls.get(), 4);
+    assert!(pool.try_acquire(1 << 20).is_none());
+    assert_eq!(calls.get(), 5);
+    drop(whole);
+}
+
+#[test]
+fn regions_are_registered_until_the_first_refusal_and_unregistered_when_unmapped() {
+    struct Ring {
+        left: Cell<u16>,
+        gone: RefCell<Vec<u16>>,
+    }
+    impl Registrar for Rc<Ring> {
+        fn register(&self, _: NonNull<u8>, length: usize) -> Option<FixedSlot> {
+            assert_eq!(length, BUFFER_REGION_BYTES);
+            let left = self.left.get().checked_sub(1)?;
+            self.left.set(left);
+            Some(FixedSlot { ring: 7, slot: left })
+        }
+        fn unregister(&self, fixed: FixedSlot) {
+            self.gone.borrow_mut().push(fixed.slot);
+        }
+    }
+    let ring = Rc::new(Ring { left: Cell::new(2), gone: RefCell::default() });
+    let pool = BufferPool::new(4 << 20);
+    let early = pool.try_acquire(1 << 20).expect("there is room");
+    pool.set_registrar(Rc::new(Rc::clone(&ring)));
+    assert_eq!((early.fixed_slot(7), early.fixed_slot(8)), (Some(1), None));
+    let (second, third) = (pool.try_acquire(1 << 20), pool.try_acquire(1 << 20));
+    assert_eq!(second.as_ref().and_then(|b| b.fixed_slot(7)), Some(0));
+    assert_eq!(third.as_ref().and_then(|b| b.fixed_slot(7)), None);
+    drop((early, second, third));
+    drop(pool.try_acquire(4 << 20).expect("free regions are given up"));
+    ring.gone.borrow_mut().sort_unstable();
+    assert_eq!(*ring.gone.borrow(), [0, 1]);
+}

@@ -1,8 +1,8 @@
 //! A small executor for one thread: for the simulation, and for threads without an async runtime.
 //!
 //! Tasks are polled in the order in which they were woken. Waking from the executor's own thread
-//! takes no lock; a wake from another thread goes through a locked list and [unparks]
-//! (Executor::with_unpark) the owner.
+//! takes no lock; a wake from another thread goes through a locked list and
+//! [unparks](Executor::with_unpark) the owner.
 
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::collections::VecDeque;
@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
@@ -60,7 +60,7 @@ impl Executor {
         let ready = Arc::new(Ready {
             owner: thread_number(),
             local: UnsafeCell::new(VecDeque::new()),
-            remote: Mutex::new(Vec::new()),
+            remote: Remote::default(),
             has_remote: AtomicBool::new(false),
             unpark: Box::new(unpark),
         });
@@ -236,12 +236,16 @@ impl Drop for Inner {
     }
 }
 
+/// Tasks woken from other threads. They are few, and the lock is never held across a call.
+#[expect(clippy::disallowed_types, reason = "the way in for threads that own no part of this one")]
+type Remote = std::sync::Mutex<Vec<Arc<Wakeup>>>;
+
 /// The queue of what is ready to be polled.
 struct Ready {
     owner: u64,
     /// Touched on the owner's thread only.
     local: UnsafeCell<VecDeque<Arc<Wakeup>>>,
-    remote: Mutex<Vec<Arc<Wakeup>>>,
+    remote: Remote,
     has_remote: AtomicBool,
     unpark: Box<dyn Fn() + Send + Sync>,
 }

@@ -419,7 +419,7 @@ impl<I: Io> ColdReader<I> {
     /// Makes sure that `length` bytes from `position` on are in memory.
     async fn hold(&mut self, position: u64, length: usize) -> Result<(), Cold> {
         if self.window.from(position).len() < length {
-            let loaded = self.window.load(position, length.max(self.usual)).await;
+            let loaded = self.window.load(position, length, self.usual).await;
             loaded.map_err(|error| {
                 Cold::Error(IoFailure::of(Operation::Read, &self.path)(error).into())
             })?;

@@ -5,7 +5,7 @@ use std::io;
 use crate::batch::{BatchHeader, HEADER_BYTES, checksum};
 use crate::error::Damage;
 use crate::io::Io;
-use crate::limits::{BATCH_BYTES_MAX, READ_BYTES_MAX};
+use crate::limits::BATCH_BYTES_MAX;
 use crate::offset::Offset;
 use crate::segment::window::Window;
 use crate::shard::Shard;
@@ -139,7 +139,7 @@ impl<I: Io> Scanner<I> {
     async fn at(&mut self, position: u64, length: usize) -> io::Result<&[u8]> {
         if self.window.from(position).len() < length {
             let left = usize::try_from(self.length - position).unwrap_or(usize::MAX);
-            self.window.load(position, left.min(length.max(READ_BYTES_MAX))).await?;
+            self.window.load(position, length.min(left), left).await?;
         }
         let bytes = self.window.from(position);
         let left = usize::try_from(self.length - position).unwrap_or(usize::MAX);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::buffer::BufferMut;
 use crate::io::{File, Io};
-use crate::limits::BLOCK;
+use crate::limits::{BLOCK, READ_BYTES_MAX};
 use crate::shard::Shard;
 
 /// The part of a file that is in memory now: one aligned buffer, read past the page cache.
@@ -22,12 +22,19 @@ impl<I: Io> Window<I> {
         Self { shard: shard.clone(), file, buffer: None, position: 0 }
     }
 
-    /// Reads `length` bytes from `position` on, or as many as the file has.
-    pub(crate) async fn load(&mut self, position: u64, length: usize) -> io::Result<()> {
+    /// Reads at least `needed` bytes from `position` on, or as many as the file has; `usual` bytes
+    /// if they fit into a pooled buffer.
+    pub(crate) async fn load(
+        &mut self,
+        position: u64,
+        needed: usize,
+        usual: usize,
+    ) -> io::Result<()> {
         let block = BLOCK as u64;
         let start = position - position % block;
         let lead = usize::try_from(position - start).unwrap_or(0);
-        let capacity = (lead + length).next_multiple_of(BLOCK);
+        let wanted = lead.saturating_add(usual).min(READ_BYTES_MAX);
+        let capacity = wanted.max(lead + needed).next_multiple_of(BLOCK);
         // Whoever waits for a buffer must not hold one.
         let mut buffer = match self.buffer.take() {
             Some(buffer) if buffer.capacity() == capacity => buffer,

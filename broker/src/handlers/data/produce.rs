@@ -41,7 +41,6 @@ enum Batch {
 pub async fn accept(context: Context, mut reader: Reader) -> Result<Outcome, DecodeError> {
     let version = context.header.version;
     let request = ProduceRequest::decode_body(&mut reader, version)?;
-    reader.finish()?;
     let wants_answer = request.acks != 0;
     let image = context.shard.image();
     let mut topics = Vec::with_capacity(request.topics.len());

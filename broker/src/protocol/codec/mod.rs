@@ -174,10 +174,14 @@ pub trait Message: Wire + Default + Clone + PartialEq + fmt::Debug {
     /// A [`DecodeError`], also for a version outside [`Message::VERSIONS`] and for trailing bytes.
     fn decode(bytes: Bytes, version: i16) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
-        Self::decode_body(&mut reader, version)
+        let message = Self::decode_body(&mut reader, version)?;
+        reader.enter(Self::NAME);
+        reader.finish()?;
+        Ok(message)
     }
 
-    /// As [`Message::decode`], for what follows a header in the same reader.
+    /// As [`Message::decode`], for what follows a header in the same reader. Bytes after the body
+    /// are left in the reader, for the caller to judge.
     ///
     /// # Errors
     /// As [`Message::decode`].
@@ -187,10 +191,7 @@ pub trait Message: Wire + Default + Clone + PartialEq + fmt::Debug {
         if !supported.contains(version) {
             return Err(reader.error(DecodeProblem::UnsupportedVersion { version, supported }));
         }
-        let message = Self::read(reader, Self::encoding(version))?;
-        reader.enter(Self::NAME);
-        reader.finish()?;
-        Ok(message)
+        Self::read(reader, Self::encoding(version))
     }
 
     /// Puts the encoding into a sink.

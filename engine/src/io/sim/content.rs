@@ -29,7 +29,7 @@ struct Unsynced {
     /// leave zeros or garbage in it.
     durable: Option<Box<Sector>>,
     /// What was written since, oldest first.
-    versions: Vec<Box<Sector>>,
+    versions: Vec<Sector>,
     /// A sync of this sector failed: later ones pass it over, as Linux does.
     is_lost: bool,
 }
@@ -52,8 +52,8 @@ impl Content {
         self.data[position] ^= 1 << (bit % 8);
     }
 
-    fn sector(&self, index: usize) -> Box<Sector> {
-        let mut sector = Box::new([0; SECTOR]);
+    fn sector(&self, index: usize) -> Sector {
+        let mut sector = [0; SECTOR];
         let start = (index * SECTOR).min(self.data.len());
         let end = (start + SECTOR).min(self.data.len());
         sector[..end - start].copy_from_slice(&self.data[start..end]);
@@ -63,7 +63,7 @@ impl Content {
     /// The entry of a sector that is about to change without a sync.
     fn unsync(&mut self, index: usize) {
         if !self.unsynced.contains_key(&index) {
-            let durable = Some(self.sector(index));
+            let durable = Some(Box::new(self.sector(index)));
             self.unsynced.insert(index, Unsynced { durable, ..Unsynced::default() });
         }
     }

@@ -199,10 +199,9 @@ impl Disk {
         match target.map(|id| (id, &self.nodes[id], &self.nodes[node])) {
             None => {}
             Some((id, Node::File { .. }, Node::File { .. })) => self.unlinked(id),
-            Some((_, Node::Folder(target), Node::Folder(_))) => {
-                if !target.entries.is_empty() {
-                    return Err(ErrorKind::DirectoryNotEmpty.into());
-                }
+            Some((_, Node::Folder(target), Node::Folder(_))) if target.entries.is_empty() => {}
+            Some((_, Node::Folder(_), Node::Folder(_))) => {
+                return Err(ErrorKind::DirectoryNotEmpty.into());
             }
             Some((_, Node::Folder(_), _)) => return Err(ErrorKind::IsADirectory.into()),
             Some(_) => return Err(ErrorKind::NotADirectory.into()),

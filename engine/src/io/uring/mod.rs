@@ -102,7 +102,7 @@ impl UringIo {
         self.inner.has_ftruncate
     }
 
-    /// Puts an operation in line at once, and resolves to its result and what it kept.
+    /// Puts an operation in line when first polled, and resolves to its result and what it kept.
     ///
     /// # Safety
     ///
@@ -253,7 +253,6 @@ impl Io for UringIo {
 
     /// Blocks the thread while it lists: io_uring has no operation for it. For start-up and the
     /// control path.
-    #[allow(clippy::disallowed_methods, reason = "the one backend that may touch the file system")]
     async fn list_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
         let mut entries = Vec::new();
         for entry in std::fs::read_dir(path)? {
@@ -300,7 +299,7 @@ impl Io for UringIo {
         unsafe { self.operate(entry.build(), Kept::Nothing, Some(folder)) }.await.0.map(drop)
     }
 
-    #[allow(clippy::disallowed_methods, reason = "the seam through which all clocks are read")]
+    #[expect(clippy::disallowed_methods, reason = "the seam through which all clocks are read")]
     fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
@@ -339,7 +338,7 @@ impl Io for UringIo {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "the seam through which all clocks are read")]
+#[expect(clippy::disallowed_methods, reason = "the seam through which all clocks are read")]
 fn clock() -> Instant {
     Instant::now()
 }

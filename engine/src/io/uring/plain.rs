@@ -64,6 +64,7 @@ impl UringIo {
     /// If this ring was made with [`UringIo::tokio`], if called from one of its own tasks, or if
     /// the kernel fails the ring.
     pub fn block_on<T>(&self, main: impl Future<Output = T>) -> T {
+        #[cfg_attr(not(feature = "tokio"), expect(irrefutable_let_patterns))]
         let Driver::Plain(driver) = &self.inner.driver else {
             panic!("a ring inside a tokio runtime is driven by `drive`")
         };
@@ -74,11 +75,11 @@ impl UringIo {
                     ring.arm_wake_poll(driver.wake.as_raw_fd())?;
                 }
                 ring.turn(is_idle)?;
-                Ok::<_, io::Error>(ring.is_wake_poll_armed())
+                Ok::<_, io::Error>(ring.take_woken())
             };
             match turn() {
-                Ok(true) => {}
-                Ok(false) => driver.acknowledge(),
+                Ok(true) => driver.acknowledge(),
+                Ok(false) => {}
                 Err(error) => panic!("the io_uring failed: {error}"),
             }
             ControlFlow::Continue(())
@@ -89,7 +90,7 @@ impl UringIo {
     /// Drops all tasks of a [plain](UringIo::plain) ring. Tasks that hold a handle to it keep each
     /// other alive for ever otherwise.
     pub fn stop_tasks(&self) {
-        #[allow(irrefutable_let_patterns, reason = "the only driver without feature `tokio`")]
+        #[cfg_attr(not(feature = "tokio"), expect(irrefutable_let_patterns))]
         if let Driver::Plain(driver) = &self.inner.driver {
             driver.executor.clear();
         }

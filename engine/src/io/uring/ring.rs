@@ -3,7 +3,9 @@
 use std::ffi::CString;
 use std::future::Future;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+#[cfg(feature = "tokio")]
+use std::os::fd::AsRawFd;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -24,6 +26,7 @@ const ENTER_GETEVENTS: u32 = 1;
 
 /// Memory that an operation in flight points the kernel to. It moves into the operation's slot,
 /// and comes back with the completion; its heap part never moves.
+#[allow(dead_code, reason = "most are kept for the kernel to read, and only dropped")]
 pub(super) enum Kept {
     Nothing,
     Write(Buffer),
@@ -65,6 +68,7 @@ pub(super) struct Ring {
     /// Entries were pushed and not submitted.
     is_dirty: bool,
     is_wake_poll_armed: bool,
+    was_woken: bool,
     pub(super) has_ftruncate: bool,
     fixed: FixedTable,
 }
@@ -90,11 +94,13 @@ impl Ring {
             vacant: None,
             is_dirty: false,
             is_wake_poll_armed: false,
+            was_woken: false,
             has_ftruncate,
             fixed: FixedTable::default(),
         })
     }
 
+    #[cfg(feature = "tokio")]
     pub(super) fn fd(&self) -> RawFd {
         self.ring.as_raw_fd()
     }
@@ -192,6 +198,7 @@ impl Ring {
             count += 1;
             if completion.user_data() == WAKE_POLL {
                 self.is_wake_poll_armed = false;
+                self.was_woken = true;
                 continue;
             }
             let slot = u32::try_from(completion.user_data()).expect("our own slot numbers");
@@ -255,8 +262,7 @@ impl Ring {
         }
     }
 
-    /// Lets a write to the eventfd `wake` end a wait. Returns whether the poll had fired since the
-    /// last call, so that the eventfd is to be emptied.
+    /// Lets a write to the eventfd `wake` end a wait.
     pub(super) fn arm_wake_poll(&mut self, wake: RawFd) -> io::Result<()> {
         if self.is_wake_poll_armed {
             return Ok(());
@@ -270,8 +276,9 @@ impl Ring {
         Ok(())
     }
 
-    pub(super) fn is_wake_poll_armed(&self) -> bool {
-        self.is_wake_poll_armed
+    /// Whether the eventfd was written to since the last call, and is to be emptied.
+    pub(super) fn take_woken(&mut self) -> bool {
+        std::mem::take(&mut self.was_woken)
     }
 
     /// Registers memory as a fixed buffer; `None` if the kernel or a limit refuses.

@@ -40,12 +40,15 @@ impl TokioDriver {
     }
 }
 
-/// The ring's descriptor, for tokio's reactor. The ring itself closes it.
-struct RingFd(RawFd);
+/// The ring's descriptor, for tokio's reactor. It keeps the ring, which closes it, alive.
+struct RingFd {
+    inner: Rc<Inner>,
+    fd: RawFd,
+}
 
 impl AsRawFd for RingFd {
     fn as_raw_fd(&self) -> RawFd {
-        self.0
+        self.fd
     }
 }
 
@@ -77,18 +80,20 @@ impl UringIo {
     pub fn drive(&self) -> impl Future<Output = io::Result<()>> + use<> {
         let inner = Rc::clone(&self.inner);
         async move {
-            let fd = RingFd(inner.ring.borrow().fd());
-            let ready = AsyncFd::with_interest(fd, Interest::READABLE)?;
-            poll_fn(|context| poll_drive(&inner, &ready, context)).await
+            let fd = inner.ring.borrow().fd();
+            // SAFETY: the descriptor is the ring's, which lives and keeps it open as long as the
+            // `RingFd` does, and is never another.
+            let ready = unsafe {
+                AsyncFd::register_with_interest(RingFd { inner, fd }, Interest::READABLE)
+            };
+            let ready = ready.map_err(io::Error::from)?;
+            poll_fn(|context| poll_drive(&ready, context)).await
         }
     }
 }
 
-fn poll_drive(
-    inner: &Inner,
-    ready: &AsyncFd<RingFd>,
-    context: &mut Context<'_>,
-) -> Poll<io::Result<()>> {
+fn poll_drive(ready: &AsyncFd<RingFd>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    let inner = &ready.get_ref().inner;
     let Driver::Tokio(driver) = &inner.driver else {
         panic!("a plain ring is driven by `block_on`")
     };
