@@ -1,7 +1,7 @@
 //! From a frame to the handler of its API, and from the handler's answer to bytes.
 //!
 //! A request is handled in two parts. What must happen in the order of arrival happens in
-//! [`accept`], before the connection's next frame is looked at: a produce request's batches get
+//! `accept`, before the connection's next frame is looked at: a produce request's batches get
 //! their places in their logs. The rest is the [`Pending`] answer, which the connection finishes
 //! when all earlier answers have left: so a connection holds at most one answer in memory, and a
 //! client that does not read its answers costs no more than that.

@@ -9,13 +9,19 @@ pub mod config;
 pub mod server;
 
 pub mod net;
+
 pub mod dispatch;
+
 pub mod protocol;
+
 pub mod handlers;
 
 pub mod shard;
+
 pub mod partition;
+
 pub mod compression;
+
 pub mod group;
 
 pub mod control;

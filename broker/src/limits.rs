@@ -94,3 +94,6 @@ pub const RUNTIME_ENTRIES: u32 = 1024;
 
 /// Entries of the completion queue of a shard's socket ring. The kernel keeps what comes beyond.
 pub const RUNTIME_COMPLETIONS: u32 = 8192;
+
+/// How long a starting broker waits for its port, which one that was just killed may still hold.
+pub const PORT_WAIT: std::time::Duration = std::time::Duration::from_secs(1);

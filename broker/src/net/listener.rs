@@ -12,7 +12,7 @@ use super::budget::ConnectionBudget;
 use super::connection;
 use super::registry::Registry;
 use super::service::Service;
-use crate::limits::{ACCEPT_PAUSE_MS, LISTEN_BACKLOG};
+use crate::limits::{ACCEPT_PAUSE_MS, LISTEN_BACKLOG, PORT_WAIT};
 
 /// The sizes of the kernel's buffers of a connection; `None` is the kernel's own tuning.
 #[derive(Debug, Clone, Copy, Default)]
@@ -81,8 +81,7 @@ pub fn bind(
     buffers: SocketBuffers,
 ) -> Result<Vec<TcpListener>, BindError> {
     if address.port() != 0 {
-        // A socket that shares its port with nobody finds out whether somebody is there.
-        socket(address, false, buffers).map_err(BindError::of(address))?;
+        probe(address, buffers).map_err(BindError::of(address))?;
     }
     let mut listeners: Vec<TcpListener> = Vec::with_capacity(count);
     let mut bound = address;
@@ -99,6 +98,24 @@ pub fn bind(
         listeners.push(listener);
     }
     Ok(listeners)
+}
+
+/// Finds out, with a socket that shares its port with nobody, whether somebody listens there.
+///
+/// A broker that was killed holds its port for a moment longer: the kernel ends the accepts of its
+/// rings after the process is gone. So a port in use is looked at again before it counts as that.
+#[expect(clippy::disallowed_methods, reason = "the broker starts, and nobody is served yet")]
+fn probe(address: SocketAddr, buffers: SocketBuffers) -> io::Result<()> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match socket(address, false, buffers) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && waited < PORT_WAIT => {
+                std::thread::sleep(PORT_WAIT / 50);
+                waited += PORT_WAIT / 50;
+            }
+            probed => return probed.map(drop),
+        }
+    }
 }
 
 fn socket(address: SocketAddr, shared: bool, buffers: SocketBuffers) -> io::Result<Socket> {

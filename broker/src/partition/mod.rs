@@ -1,6 +1,6 @@
 //! One partition, on the shard that owns it: its log, what its leader knows, and who waits.
 //!
-//! [`state`] is the pure part. This shell gives it what happens (an append, a finished write) and
+//! `state` is the pure part. This shell gives it what happens (an append, a finished write) and
 //! carries out what follows (an answer, a wake-up).
 //!
 //! ```text

@@ -21,7 +21,7 @@ use super::mailbox::ShardId;
 
 /// Where a partition's log lies in the data folder.
 #[must_use]
-pub fn log_dir(config: &BrokerConfig, topic: &str, partition: PartitionId) -> PathBuf {
+fn log_dir(config: &BrokerConfig, topic: &str, partition: PartitionId) -> PathBuf {
     config.data_dir.join(format!("{topic}-{partition}"))
 }
 
@@ -180,10 +180,11 @@ impl Shard {
             partition.retire();
             // What could not be closed properly is deleted anyway.
             let _ = partition.log().close().await;
-            if &*topic.name == OFFSETS_TOPIC {
-                if let Some(shell) = self.coordinators.borrow_mut().remove(&key.index.0) {
-                    shell.stop();
-                }
+            if &*topic.name != OFFSETS_TOPIC {
+                continue;
+            }
+            if let Some(shell) = self.coordinators.borrow_mut().remove(&key.index.0) {
+                shell.stop();
             }
         }
         let coordinators: Vec<_> = self.coordinators.borrow().values().cloned().collect();

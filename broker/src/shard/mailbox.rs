@@ -309,7 +309,11 @@ impl<C, R> Inbox<C, R> {
     /// When the reactor refuses to watch the bell.
     pub async fn run(mut self, mut arrived: impl FnMut(Arrival<C, R>)) -> io::Result<()> {
         let bell = Arc::clone(&self.links.bells[self.links.id.0]);
-        let event = AsyncFd::with_interest(bell.event.try_clone()?, Interest::READABLE)?;
+        let event = bell.event.try_clone()?;
+        // SAFETY: an `OwnedFd` is open and always the same descriptor until it is dropped, and
+        // the `AsyncFd` owns this one to its own end.
+        let event = unsafe { AsyncFd::register_with_interest(event, Interest::READABLE) };
+        let event = event.map_err(io::Error::from)?;
         loop {
             // Cleared before looking: a push that comes later rings again.
             bell.rung.store(false, Ordering::SeqCst);

@@ -5,6 +5,7 @@ import ctypes
 import os
 import shlex
 import signal
+import random
 import socket
 import struct
 import subprocess
@@ -19,10 +20,20 @@ _started: list[subprocess.Popen] = []
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port of the loopback interface that nobody listened on a moment ago.
+
+    It lies below those that the kernel gives to clients: a client that tries to reach a broker
+    that is down could otherwise be given the broker's own port, and talk to itself on it.
+    """
+    candidates = random.sample(range(20_000, 32_000), 100)
+    for port in candidates:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise RuntimeError("no port is free between 20000 and 32000")
 
 
 def _die_with_parent() -> None:

@@ -24,7 +24,7 @@ pub async fn handle(context: Context, request: MetadataRequest) -> MetadataRespo
     };
     let mut image = context.shard.image();
     let topics = match asked {
-        None => image.topics().map(|topic| found(topic)).collect(),
+        None => image.topics().map(found).collect(),
         Some(asked) => {
             let refused = match request.allow_auto_topic_creation
                 && context.shard.config().auto_create_topics_enable
