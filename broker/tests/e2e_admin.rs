@@ -130,8 +130,9 @@ fn the_cluster_describes_itself_and_keeps_its_id() {
     let broker = Broker::start();
     let told = |broker: &Broker| {
         let mut client = broker.client();
-        let answers: Vec<_> =
-            (0..=2).map(|version| client.ask(&DescribeClusterRequest::default(), version)).collect();
+        let answers: Vec<_> = (0..=2)
+            .map(|version| client.ask(&DescribeClusterRequest::default(), version))
+            .collect();
         for answer in &answers {
             assert_eq!(answer.error_code, 0);
             assert_eq!(answer.brokers[0].port, i32::from(broker.address().port()));
@@ -183,8 +184,7 @@ fn topics_get_defaults_and_what_is_wrong_with_others_is_told() {
     assert_eq!(names(&mut client), ["default"]);
     for version in 2..=7 {
         let name = format!("version-{version}");
-        let topics =
-            vec![CreatableTopic { replication_factor: 1, ..new_topic(&name, 1, &[]) }];
+        let topics = vec![CreatableTopic { replication_factor: 1, ..new_topic(&name, 1, &[]) }];
         let request = CreateTopicsRequest { topics, ..CreateTopicsRequest::default() };
         assert_eq!(client.ask(&request, version).topics[0].error_code, 0);
     }
@@ -206,7 +206,10 @@ fn a_deleted_topic_is_gone_and_its_name_is_free_for_another() {
     // Only one of the two ways to name it exists in each version.
     let older = DeleteTopicsRequest { topics: Vec::new(), ..by_name("reborn") };
     assert_eq!(client.ask(&older, 5).responses[0].error_code, 0);
-    assert_eq!(code(client.ask(&older, 1).responses[0].error_code), ErrorCode::UnknownTopicOrPartition);
+    assert_eq!(
+        code(client.ask(&older, 1).responses[0].error_code),
+        ErrorCode::UnknownTopicOrPartition
+    );
     assert!(!broker.folder().partition("reborn", 0).exists());
     let answer = produce_at(&mut client, 13, &old, 0, &batch(&["late"]));
     assert_eq!(code(answer.error_code), ErrorCode::UnknownTopicId);
@@ -255,8 +258,7 @@ fn topics_grow_and_never_shrink() {
     let topic = create_topic(&mut client, "growing", 2, &[]);
     produce(&mut client, &topic, 1, &batch(&["before"]));
     let grow = |client: &mut Client, name: &str, count, validate_only| {
-        let topic =
-            CreatePartitionsTopic { name: name.into(), count, assignments: None };
+        let topic = CreatePartitionsTopic { name: name.into(), count, assignments: None };
         let request =
             CreatePartitionsRequest { topics: vec![topic], timeout_ms: 10_000, validate_only };
         code(client.ask(&request, 3).results[0].error_code)

@@ -88,7 +88,8 @@ class Load:
                 self.sent.add(blake2b(key + b"/" + value, digest_size=12).digest())
                 self._producer.produce(TOPIC, value, key, partition=draw.randrange(PARTITIONS),
                                        on_delivery=self._delivered)
-            self._producer.poll(BURST_PAUSE_S)
+            self._producer.poll(0)
+            time.sleep(BURST_PAUSE_S)
 
     def settle(self) -> None:
         """Stops sending and waits until the outcome of every record is known."""

@@ -343,6 +343,11 @@ impl Partition {
         }
     }
 
+    /// Lets those who watch look again, though nothing has come.
+    pub fn nudge(&self) {
+        self.watchers.fire();
+    }
+
     /// Stops serving: those who wait are told, and nothing is taken any more.
     pub fn retire(&self) {
         self.gone.set(true);

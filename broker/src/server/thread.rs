@@ -75,8 +75,11 @@ async fn serve(thread: ShardThread) {
     let _ = started.send((id, Ok(())));
     drop(started);
     life.reaches(Phase::Serving).await;
-    let broker = Rc::new(Dispatcher(shard));
-    let stop = life.reaches(Phase::Draining);
+    let broker = Rc::new(Dispatcher(Rc::clone(&shard)));
+    let stop = async {
+        life.reaches(Phase::Draining).await;
+        shard.drain();
+    };
     if let Err(source) = net::serve(broker, listener, settings, budget, stop).await {
         life.fail(Failure::ShardStopped { shard: id, source });
     }

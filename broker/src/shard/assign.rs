@@ -193,13 +193,21 @@ impl Shard {
         }
     }
 
-    /// Ends everything on the shard: those who wait are told, and the logs are closed cleanly.
-    pub(super) async fn close(self: &Rc<Self>) {
+    /// Answers what waits for news (fetches, members of groups), because the broker is stopping and
+    /// its connections are about to be closed.
+    pub fn drain(&self) {
         self.stopping.set(true);
-        let coordinators = self.coordinators.take();
-        for shell in coordinators.values() {
+        for shell in self.coordinators.take().values() {
             shell.stop();
         }
+        for partition in self.partitions.borrow().values() {
+            partition.nudge();
+        }
+    }
+
+    /// Ends everything on the shard: those who wait are told, and the logs are closed cleanly.
+    pub(super) async fn close(self: &Rc<Self>) {
+        self.drain();
         let partitions = self.partitions.take();
         for partition in partitions.values() {
             partition.retire();

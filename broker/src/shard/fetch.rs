@@ -39,13 +39,15 @@ type Share = (ShardId, Vec<usize>);
 impl Shard {
     /// Reads from partitions wherever they are: one result for each part, in order.
     ///
-    /// Resolves when there are `bytes_min` bytes, when a part has failed, or when the time is up.
+    /// Resolves when there are `bytes_min` bytes, when a part has failed, when the time is up, or
+    /// when the broker stops.
     pub async fn fetch(self: &Rc<Self>, fetch: Fetch) -> Vec<PartRead> {
         let shares = self.shares(&fetch.parts);
         let mut time_is_up = pin!(tokio::time::sleep(fetch.wait));
         loop {
             let results = self.read_shares(&fetch, &shares).await;
-            if enough(&results, fetch.bytes_min) || time_is_up.is_elapsed() {
+            let over = time_is_up.is_elapsed() || self.is_stopping();
+            if over || enough(&results, fetch.bytes_min) {
                 return results;
             }
             let news = self.watch_shares(&fetch, &shares, &results).await;

@@ -100,8 +100,23 @@ impl Shard {
         if let Some(diverging) = divergence(partition, part) {
             return Ok(diverging);
         }
+        // Clients that do not take their answers hold the buffers these lie in. They must not hold
+        // so many that nobody can append: under pressure an answer is one batch, in a copy.
+        let pressed = self.readers_hold_too_much();
+        let bytes_max = if pressed { 0 } else { bytes_max };
         let slices = partition.read(part.from, read.isolation, bytes_max, at_least_one).await?;
-        Ok(Fetched::Batches(slices.into_iter().collect()))
+        Ok(Fetched::Batches(if pressed {
+            slices.iter().map(|slice| Bytes::copy_from_slice(slice)).collect()
+        } else {
+            slices.into_iter().collect()
+        }))
+    }
+
+    /// Whether answers on their way to clients hold half of the shard's buffers or more.
+    fn readers_hold_too_much(&self) -> bool {
+        let pool = self.storage.pool();
+        let cached = self.storage.cache_stats().used_bytes;
+        pool.used().saturating_sub(cached) >= pool.budget() / 2
     }
 
     /// Fires `watcher` once one of the points has something new: at once, if one has already.

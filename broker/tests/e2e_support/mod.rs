@@ -16,7 +16,7 @@ mod requests;
 pub use batches::*;
 pub use broker::{Broker, Folder, config};
 pub use client::{Client, PATIENCE};
-pub use process::{Process, start_refused};
+pub use process::{Process, start_refused, start_refused_at};
 pub use requests::*;
 
 pub use ringlog_broker::compression::{Compression, compress, compress_batch};

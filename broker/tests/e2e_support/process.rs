@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -11,17 +11,21 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::broker::SETTINGS;
 use super::{Client, Folder};
 
+const FREE_PORT: &str = "127.0.0.1:0";
+
 /// A running `ringlog`. Dropping it kills it.
 pub struct Process {
     child: Child,
     address: SocketAddr,
     settings: Vec<String>,
+    data: PathBuf,
+    /// Keeps the data until the broker has ended.
     folder: Folder,
 }
 
-fn command(path: &Path, settings: &[&str]) -> Command {
+fn command(listen: &str, path: &Path, settings: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringlog"));
-    command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(path);
+    command.args(["--listen", listen, "--data-dir"]).arg(path);
     for setting in SETTINGS.iter().chain(settings) {
         command.args(["--set", setting]);
     }
@@ -37,7 +41,13 @@ fn command(path: &Path, settings: &[&str]) -> Command {
 
 /// Starts a broker that must not start; gives its exit status and what it says on stderr.
 pub fn start_refused(path: &Path, settings: &[&str]) -> (i32, String) {
-    let child = command(path, settings).stderr(Stdio::piped()).spawn().expect("the binary runs");
+    start_refused_at(FREE_PORT, path, settings)
+}
+
+/// As [`start_refused`], on an address of the caller's choice.
+pub fn start_refused_at(listen: &str, path: &Path, settings: &[&str]) -> (i32, String) {
+    let child =
+        command(listen, path, settings).stderr(Stdio::piped()).spawn().expect("the binary runs");
     let output = child.wait_with_output().expect("it ends");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     (output.status.code().unwrap_or_else(|| panic!("killed by a signal: {text}")), text)
@@ -46,7 +56,12 @@ pub fn start_refused(path: &Path, settings: &[&str]) -> (i32, String) {
 impl Process {
     /// Starts on a folder and waits until it serves.
     pub fn start(folder: &Folder, settings: &[&str]) -> Self {
-        let mut child = command(folder.path(), settings).spawn().expect("the binary runs");
+        Self::start_in(folder, folder.path(), settings)
+    }
+
+    /// As [`Process::start`], with its data at `data`, somewhere below the folder.
+    pub fn start_in(folder: &Folder, data: &Path, settings: &[&str]) -> Self {
+        let mut child = command(FREE_PORT, data, settings).spawn().expect("the binary runs");
         let mut said = BufReader::new(child.stdout.take().expect("it is piped"));
         let mut line = String::new();
         let address = loop {
@@ -61,7 +76,8 @@ impl Process {
         // Somebody must take the rest of what it says.
         std::thread::spawn(move || said.read_to_end(&mut Vec::new()));
         let settings = settings.iter().map(|one| (*one).to_owned()).collect();
-        Self { child, address, settings, folder: folder.clone() }
+        let (data, folder) = (data.to_owned(), folder.clone());
+        Self { child, address, settings, data, folder }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -85,7 +101,7 @@ impl Process {
     pub fn kill_and_restart(mut self) -> Self {
         self.end();
         let settings: Vec<&str> = self.settings.iter().map(String::as_str).collect();
-        Self::start(&self.folder.clone(), &settings)
+        Self::start_in(&self.folder, &self.data, &settings)
     }
 
     /// SIGTERM, and the exit status.
