@@ -7,9 +7,8 @@
 //! ```
 //!
 //! The lock is the kernel's and ends with the process, however it ends. The file stays.
-
-// Only start and stop come here, on a thread that may block.
-#![allow(clippy::disallowed_methods)]
+//!
+//! Only start and stop come here, on a thread that may block.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};

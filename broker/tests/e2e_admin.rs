@@ -8,6 +8,9 @@ use e2e_support::*;
 use ringlog_broker::protocol::ApiKey;
 use uuid::Uuid;
 
+/// Key, operation and value of one alteration.
+type Change<'a> = (&'a str, i8, Option<&'a str>);
+
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 const SET: i8 = 0;
@@ -302,7 +305,7 @@ fn config(client: &mut Client, topic: &str, key: &str) -> (String, i8) {
     (config.value.expect("a value").to_string(), config.config_source)
 }
 
-fn alter(client: &mut Client, topic: &str, changes: &[(&str, i8, Option<&str>)]) -> ErrorCode {
+fn alter(client: &mut Client, topic: &str, changes: &[Change<'_>]) -> ErrorCode {
     let configs = changes
         .iter()
         .map(|(name, operation, value)| AlterableConfig {
@@ -392,7 +395,7 @@ fn alterations_that_cannot_be_made_change_nothing() {
     let broker = Broker::start();
     let mut client = broker.client();
     create_topic(&mut client, "steady", 1, &[]);
-    let cases: [(&[(&str, i8, Option<&str>)], ErrorCode); 6] = [
+    let cases: [(&[Change<'_>], ErrorCode); 6] = [
         (&[("retention.msec", SET, Some("1"))], ErrorCode::InvalidConfig),
         (&[("retention.ms", SET, Some("soon"))], ErrorCode::InvalidConfig),
         (&[("retention.ms", SET, None)], ErrorCode::InvalidConfig),

@@ -77,6 +77,74 @@ fn nothing_acknowledged_is_lost_or_moved_when_the_broker_is_killed_under_load() 
 }
 
 #[test]
+fn an_idempotent_producer_that_retries_over_kills_writes_every_batch_once() {
+    const BATCHES: i32 = 400;
+    let mut broker = Process::start(&Folder::new(), &["shards=2"]);
+    let mut client = broker.client();
+    let topic = create_topic(&mut client, "retried", 1, &[]);
+    let id = producer_id(&mut client);
+    let batch_of = |sequence: i32| sequenced(id, 0, sequence, 1);
+    let mut acknowledged = 0;
+    for kill_after in [60, 130, 290, BATCHES] {
+        // Five in flight, as a real producer has: at the kill, nobody knows what became of them.
+        let mut sent = acknowledged;
+        while acknowledged < kill_after {
+            while sent < BATCHES.min(acknowledged + 5) {
+                let request = produce_request(&topic, -1, &[(0, Some(&batch_of(sent)))]);
+                client.send(&request, 9);
+                sent += 1;
+            }
+            let answer = client.receive::<ProduceRequest>(9).1;
+            let answer = &answer.topics[0].partitions[0];
+            assert_eq!(code(answer.error_code), ErrorCode::None);
+            assert_eq!(answer.base_offset, i64::from(acknowledged), "told the same offset again");
+            acknowledged += 1;
+        }
+        broker = broker.kill_and_restart();
+        client = broker.client();
+    }
+    assert_eq!(end_offset(&mut client, &topic, 0), i64::from(BATCHES));
+    let stored = split(&fetch(&mut client, &topic, 0, 0));
+    assert_eq!(stored.len(), usize::try_from(BATCHES).expect("small"));
+    for (stored, sequence) in stored.iter().zip(0..) {
+        assert_stored(stored, &batch_of(sequence), i64::from(sequence));
+    }
+}
+
+#[test]
+fn a_broker_told_to_stop_answers_what_it_has_taken_and_keeps_it() {
+    let folder = Folder::new();
+    let broker = Process::start(&folder, &["shards=2"]);
+    let mut client = broker.client();
+    let topic = create_topic(&mut client, "stopped", 2, &[]);
+    let mut told = Vec::new();
+    for at in 0..200 {
+        let request = produce_request(&topic, -1, &[(at % 2, Some(&batch(&["value"])))]);
+        client.send(&request, 9);
+        if at % 2 == 1 {
+            told.push(client.receive::<ProduceRequest>(9).1);
+        }
+    }
+    assert_eq!(broker.terminate(), Some(0));
+    while let Some(frame) = client.try_receive_frame() {
+        told.push(answer::<ProduceRequest>(frame, 9).1);
+    }
+    let broker = Process::start(&folder, &["shards=2"]);
+    let mut client = broker.client();
+    let mut ends = [0, 0];
+    for answer in told {
+        let answer = &answer.topics[0].partitions[0];
+        assert_eq!(code(answer.error_code), ErrorCode::None);
+        let end = &mut ends[usize::try_from(answer.index).expect("an index")];
+        assert_eq!(answer.base_offset, *end);
+        *end += 1;
+    }
+    for (partition, end) in (0..).zip(ends) {
+        assert!(end_offset(&mut client, &topic, partition) >= end);
+    }
+}
+
+#[test]
 fn an_unfinished_end_is_cut_and_everything_before_it_stays() {
     let folder = Folder::new();
     let broker = Process::start(&folder, &["shards=1"]);

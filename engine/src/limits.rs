@@ -5,6 +5,10 @@
 /// 512-byte sectors included.
 pub const BLOCK: usize = 4096;
 
+/// Bytes that a device writes whole or not at all, whatever happens meanwhile. Recovery tells a
+/// torn write from damage by it; devices with larger sectors promise more.
+pub const SECTOR_BYTES: usize = 512;
+
 /// Bytes of a region, the step in which a [`crate::buffer::BufferPool`] grows: large enough that
 /// a region is worth registering with the ring, small enough that a budget of a few MiB still
 /// holds several size classes. At the pool's budget no region is added, and callers wait.
@@ -78,6 +82,7 @@ pub const PRODUCER_BATCHES: usize = 5;
 pub const SMALL_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 const _: () = assert!(SEGMENT_OFFSETS_MAX + BATCH_RECORDS_MAX as u64 <= i32::MAX as u64 + 1);
+const _: () = assert!(BLOCK.is_multiple_of(SECTOR_BYTES));
 const _: () = assert!(WRITE_BYTES_MAX.is_multiple_of(BLOCK));
 const _: () = assert!(READ_BYTES_MAX.is_multiple_of(BLOCK));
 const _: () = assert!(PREALLOCATE_BYTES_MIN.is_multiple_of(BLOCK as u64));

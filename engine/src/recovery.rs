@@ -17,6 +17,9 @@
 //! The valid prefix is synced before it counts as durable: a killed process may have left it in
 //! the kernel's hands only.
 
+mod evidence;
+mod tear;
+
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
@@ -51,6 +54,12 @@ pub struct Cut {
     pub bytes: u64,
     /// Why the first of them do not count.
     pub damage: Damage,
+    /// Offset of the first valid batch among them. A crash leaves one when it tears a write of
+    /// several batches; so does damage that cannot be told from a torn write.
+    pub later: Option<i64>,
+    /// The new file beside the segment that holds what was cut, up to its last byte that is not
+    /// zero. It is for people: no open looks at it, and it may be removed at any time.
+    pub saved: PathBuf,
 }
 
 /// What opening a log found and did.
@@ -146,6 +155,8 @@ struct Folder {
     snapshots: Vec<Offset>,
     /// Index files.
     indexes: Vec<(Kind, Offset)>,
+    /// What earlier recoveries cut off and kept.
+    evidence: Vec<String>,
     /// Names that are ours to remove.
     leftovers: Vec<String>,
     ignored: Vec<String>,
@@ -158,7 +169,10 @@ impl Folder {
             let name = entry.name;
             let stem = name.strip_suffix(DELETED).or_else(|| name.strip_suffix(TEMPORARY));
             let ours = |name: &str| {
-                Kind::parse(name).is_some() || name == manifest::NAME || name == epochs::NAME
+                Kind::parse(name).is_some()
+                    || name == manifest::NAME
+                    || name == epochs::NAME
+                    || evidence::segment_of(name).is_some()
             };
             match Kind::parse(&name) {
                 _ if entry.is_dir => folder.ignored.push(name),
@@ -166,6 +180,7 @@ impl Folder {
                 Some((Kind::Snapshot, offset)) => folder.snapshots.push(offset),
                 Some((kind, base)) => folder.indexes.push((kind, base)),
                 None if stem.is_some_and(ours) => folder.leftovers.push(name),
+                None if evidence::segment_of(&name).is_some() => folder.evidence.push(name),
                 None if ours(&name) => {}
                 None => folder.ignored.push(name),
             }
@@ -202,6 +217,7 @@ pub(crate) async fn recover<I: Io>(
             ..Default::default()
         },
         doomed: std::mem::take(&mut folder.leftovers),
+        evidence: std::mem::take(&mut folder.evidence),
     };
     let state = recovery.run(folder).await?;
     remove_leftovers(shard, dir, &recovery.doomed).await?;
@@ -245,6 +261,8 @@ struct Recovery<'a, I: Io> {
     report: RecoveryReport,
     /// Names to remove once everything is known to be right.
     doomed: Vec<String>,
+    /// What earlier recoveries cut off and kept.
+    evidence: Vec<String>,
 }
 
 /// State that is rebuilt from batches.
@@ -381,8 +399,13 @@ impl<I: Io> Recovery<'_, I> {
         }
     }
 
-    /// Files beside segments that are gone, and snapshots of a closed log that goes on.
+    /// Files beside segments that are gone, and snapshots of a closed log that goes on. What was
+    /// cut off a segment goes only when retention has given that up.
     fn drop_strays(&mut self, folder: &Folder, end: Offset) {
+        if let Some((first, _)) = folder.segments.first() {
+            let below = |name: &String| evidence::segment_of(name).is_some_and(|at| at < *first);
+            self.doomed.extend(self.evidence.extract_if(.., |name| below(name)));
+        }
         let known = |base: Offset| folder.segments.iter().any(|(other, _)| *other == base);
         for (kind, base) in &folder.indexes {
             if !known(*base) {
@@ -577,23 +600,21 @@ impl<I: Io> Recovery<'_, I> {
         }
         let mut keep = length;
         if let Some(damage) = walked.damage {
-            let read = IoFailure::of(Operation::Read, path);
-            if !walked.scanner.rest_is_zero().await.map_err(read)? {
-                if self.settings.durability == FlushPolicy::EveryBatch {
-                    let largest = walked.largest.max(self.settings.batch_bytes_max);
-                    let window = WRITE_BYTES_IN_FLIGHT_MAX.max(largest + crate::limits::BLOCK);
-                    let later = walked.scanner.find_later(position + window as u64).await;
-                    let later = later.map_err(IoFailure::of(Operation::Read, path))?;
-                    if let Some((offset, at)) = later {
-                        let position = at;
-                        return Err(corrupt(Damage::InTheMiddle { offset, position }));
-                    }
-                }
+            let content_end = walked.scanner.content_end().await;
+            let content_end = content_end.map_err(IoFailure::of(Operation::Read, path))?;
+            if content_end > position {
+                let batch_max = walked.largest.max(self.settings.batch_bytes_max);
+                let scanner = &mut walked.scanner;
+                let judged = self.judge(scanner, batch_max, damage).await;
+                let (damage, later) = match judged.map_err(IoFailure::of(Operation::Read, path))? {
+                    Verdict::Corrupt(damage) => return Err(corrupt(damage)),
+                    Verdict::Torn { damage, later } => (damage, later),
+                };
+                let saved = self.save_and_cut(path, &file, length, base, scanner, content_end);
+                let saved = saved.await?;
                 keep = position;
-                let bytes = length - position;
-                self.report.cut = Some(Cut { path: path.to_owned(), position, bytes, damage });
-                let cut = file.set_length(position).await;
-                cut.map_err(IoFailure::of(Operation::Cut, path))?;
+                let (path, bytes) = (path.to_owned(), length - position);
+                self.report.cut = Some(Cut { path, position, bytes, damage, later, saved });
             }
         }
         // What a killed process wrote may not have reached the disk yet; nor may its name.
@@ -601,6 +622,66 @@ impl<I: Io> Recovery<'_, I> {
         small_file::sync_dir_and_parent(self.shard, self.dir).await?;
         Ok((walked.summary, keep))
     }
+
+    /// Whether a crash can have left what stands at the scanner's position: see the module's
+    /// documentation.
+    async fn judge(
+        &self,
+        scanner: &mut Scanner<I>,
+        batch_max: usize,
+        damage: Damage,
+    ) -> std::io::Result<Verdict> {
+        let position = scanner.position();
+        let later = scanner.find_later(position + 1).await?;
+        if self.settings.durability == FlushPolicy::EveryBatch {
+            let window = WRITE_BYTES_IN_FLIGHT_MAX.max(batch_max + crate::limits::BLOCK);
+            let window_end = position + window as u64;
+            let beyond = match later {
+                Some((_, at)) if at < window_end => scanner.find_later(window_end).await?,
+                other => other,
+            };
+            if let Some((offset, position)) = beyond {
+                return Ok(Verdict::Corrupt(Damage::InTheMiddle { offset, position }));
+            }
+        }
+        if tear::is_rotten(scanner, later.map(|(_, at)| at)).await? {
+            return Ok(Verdict::Corrupt(damage));
+        }
+        Ok(Verdict::Torn { damage, later: later.map(|(offset, _)| offset) })
+    }
+
+    /// Cuts a segment at the scanner's position, after what goes is safe in a file of its own,
+    /// whose path this gives. The cut is durable with the next sync.
+    async fn save_and_cut(
+        &self,
+        path: &Path,
+        file: &I::File,
+        length: u64,
+        base: Offset,
+        scanner: &mut Scanner<I>,
+        content_end: u64,
+    ) -> Result<PathBuf, IoFailure> {
+        let position = scanner.position();
+        if content_end < length {
+            // Reserved space goes first, so that there is room on a full disk.
+            let cut = file.set_length(content_end).await;
+            cut.map_err(IoFailure::of(Operation::Cut, path))?;
+        }
+        let saved =
+            evidence::save(self.shard, self.dir, base, scanner, content_end, &self.evidence);
+        let saved = saved.await?;
+        let cut = file.set_length(position).await;
+        cut.map_err(IoFailure::of(Operation::Cut, path))?;
+        Ok(saved)
+    }
+}
+
+/// What invalid bytes behind the last valid batch are.
+enum Verdict {
+    /// No crash can have left them.
+    Corrupt(Damage),
+    /// A crash may have.
+    Torn { damage: Damage, later: Option<i64> },
 }
 
 impl Replay {

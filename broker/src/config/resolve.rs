@@ -133,8 +133,7 @@ pub(super) fn file(path: &Path, errors: &mut Vec<ConfigError>) -> Vec<Setting> {
         .collect()
 }
 
-/// The file's text, or its length if it is too long.
-#[allow(clippy::disallowed_methods, reason = "read once at start, before any shard runs")]
+/// The file's text, or its length if it is too long. It is read once, before any shard runs.
 fn read_bounded(path: &Path) -> std::io::Result<Result<String, u64>> {
     let bytes = std::fs::metadata(path)?.len();
     if bytes > CONFIG_FILE_BYTES_MAX {

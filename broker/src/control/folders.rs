@@ -5,9 +5,8 @@
 //! data/<topic id>-0.delete               of a deleted topic: emptied now, or at the next start
 //! data/<topic id>-0.stray                of a topic that the metadata does not know: left alone
 //! ```
-
-// The control thread may block, and this is its file work.
-#![allow(clippy::disallowed_methods)]
+//!
+//! The control thread may block, and this is its file work.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -65,6 +64,15 @@ pub(super) fn create(
 }
 
 fn make(dir: &Path, topic: TopicId) -> Result<(), FolderError> {
+    // A folder that another topic has left behind must not lend its records to this one.
+    if let Some(other) = identity(dir).filter(|id| *id != topic.to_string()) {
+        let aside = dir.with_file_name(format!(
+            "{other}-{}{STRAY}",
+            dir.file_name().and_then(|name| parse(name.to_str()?)).map_or(0, |(_, index)| index.0)
+        ));
+        fs::rename(dir, &aside).map_err(FolderError::of("rename", dir))?;
+        tracing::warn!(folder = %dir.display(), moved_to = %aside.display(), "moved aside");
+    }
     fs::create_dir_all(dir).map_err(FolderError::of("create", dir))?;
     let path = dir.join(IDENTITY_FILE);
     let write = || {
@@ -81,21 +89,29 @@ fn sync_dir(dir: &Path) -> Result<(), FolderError> {
     sync().map_err(FolderError::of("sync", dir))
 }
 
-/// Moves a deleted topic's folders out of the way and empties them. What cannot be removed now is
-/// removed at the next start.
+/// Moves a deleted topic's folders out of the way, durably, and then empties them. What cannot be
+/// removed now is removed at the next start; what cannot be moved is an error, after all others
+/// were moved.
 pub(super) fn remove(data_dir: &Path, topic: &Topic) -> Result<(), FolderError> {
+    let mut moved = Vec::new();
+    let mut failed = None;
     for index in 0..topic.partition_count() {
         let partition = PartitionId(index);
         let from = folder(data_dir, &topic.name, partition);
         let to = data_dir.join(format!("{}-{partition}{DELETED}", topic.id));
         match fs::rename(&from, &to) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(FolderError::of("rename", &from)(error)),
+            Ok(()) => moved.push(to),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => failed = Some(FolderError::of("rename", &from)(error)),
         }
-        fs::remove_dir_all(&to).map_err(FolderError::of("remove", &to))?;
     }
-    sync_dir(data_dir)
+    sync_dir(data_dir)?;
+    for dir in moved {
+        if let Err(error) = fs::remove_dir_all(&dir) {
+            tracing::warn!(folder = %dir.display(), %error, "not removed yet; the next start tries");
+        }
+    }
+    failed.map_or(Ok(()), Err)
 }
 
 /// Brings the data folder in line with the metadata at start: finishes deletions, makes folders
@@ -107,7 +123,9 @@ pub(super) fn tidy(data_dir: &Path, image: &MetadataImage) -> Result<(), FolderE
         let path = entry.path();
         let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
         if name.ends_with(DELETED) {
-            fs::remove_dir_all(&path).map_err(FolderError::of("remove", &path))?;
+            if let Err(error) = fs::remove_dir_all(&path) {
+                tracing::warn!(folder = %path.display(), %error, "cannot be removed");
+            }
         } else if let Some((topic, partition)) = parse(&name) {
             let Some(id) = identity(&path) else { continue };
             let known = image.topic(topic).filter(|topic| topic.id.to_string() == id);

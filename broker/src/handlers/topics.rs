@@ -6,7 +6,10 @@ use crate::metadata::{MetadataImage, PartitionId, Topic, TopicId};
 use crate::partition::PartitionKey;
 use crate::protocol::ErrorCode;
 
-/// A topic, as the request names it: by id where there is one, else by name.
+/// The first version of Produce and of Fetch that names topics by id.
+pub(super) const IDS_FROM: i16 = 13;
+
+/// A topic, as the request names it: by id or by name.
 ///
 /// # Errors
 ///
@@ -15,11 +18,12 @@ pub(super) fn topic<'a>(
     image: &'a MetadataImage,
     name: &str,
     id: TopicId,
+    by_id: bool,
 ) -> Result<&'a Arc<Topic>, ErrorCode> {
-    if id == TopicId::ZERO {
-        image.topic(name).ok_or(ErrorCode::UnknownTopicOrPartition)
-    } else {
+    if by_id {
         image.topic_by_id(id).ok_or(ErrorCode::UnknownTopicId)
+    } else {
+        image.topic(name).ok_or(ErrorCode::UnknownTopicOrPartition)
     }
 }
 

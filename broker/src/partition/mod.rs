@@ -261,7 +261,7 @@ impl Partition {
         batch: &CheckedBatch<'_>,
         log_append_time: Option<Timestamp>,
     ) -> Result<Accepted, ProduceError> {
-        if let SequenceCheck::Duplicate { base_offset, last_offset, .. } =
+        if let SequenceCheck::Duplicate { base_offset, last_offset, log_append_time } =
             self.log.check_producer(batch.header(), self.clock.wall())?
         {
             // `produce.sequence_once`: what was taken before is acknowledged again, not taken.

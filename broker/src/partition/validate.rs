@@ -70,6 +70,17 @@ pub enum ValidationError {
     Records(#[from] WalkError),
 }
 
+impl ValidationError {
+    /// The index of the record that is at fault, if it is one.
+    #[must_use]
+    pub fn record(&self) -> Option<u32> {
+        match self {
+            Self::Timestamp { index, .. } | Self::KeyMissing { index } => Some(*index),
+            _ => None,
+        }
+    }
+}
+
 /// Checks one batch, as a producer sent it, against the rules of its topic.
 ///
 /// Looks after the shard's other tasks every [`WALK_BYTES_PER_TURN`] decompressed bytes.

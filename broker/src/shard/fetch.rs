@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ringlog_engine::offset::Offset;
+use tokio::sync::oneshot;
 
 use crate::partition::{Isolation, Watcher};
 
 use super::Shard;
-use super::mailbox::{self, ShardId};
+use super::mailbox::ShardId;
 use super::message::{Call, Fetched, PartRead, Read, ReadPart, Reply, WatchPoint};
 
 /// What a reader asks for.
@@ -50,7 +51,7 @@ impl Shard {
             if over || enough(&results, fetch.bytes_min) {
                 return results;
             }
-            let news = self.watch_shares(&fetch, &shares, &results).await;
+            let news = self.watch_shares(&fetch, &shares, &results);
             news.or(time_is_up.as_mut()).await;
         }
     }
@@ -98,7 +99,7 @@ impl Shard {
     }
 
     /// Leaves a watch at each shard, for anything past what was just seen.
-    async fn watch_shares(&self, fetch: &Fetch, shares: &[Share], seen: &[PartRead]) -> News {
+    fn watch_shares(&self, fetch: &Fetch, shares: &[Share], seen: &[PartRead]) -> News {
         let mut news = News { here: Rc::default(), elsewhere: Vec::new() };
         for (shard, indexes) in shares {
             let points: Vec<WatchPoint> = indexes
@@ -116,8 +117,7 @@ impl Shard {
             if *shard == self.id() {
                 self.watch(&points, &news.here);
             } else {
-                let call = self.router().call(*shard, Call::Watch(points)).await;
-                news.elsewhere.push(call);
+                news.elsewhere.push(self.router().wait(*shard, Call::Watch(points)));
             }
         }
         news
@@ -127,7 +127,7 @@ impl Shard {
 /// The watches of one waiting fetch. Dropping it cancels them.
 struct News {
     here: Rc<Watcher>,
-    elsewhere: Vec<mailbox::Call<Call, Reply>>,
+    elsewhere: Vec<oneshot::Receiver<Reply>>,
 }
 
 impl News {

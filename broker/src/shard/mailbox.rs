@@ -2,20 +2,26 @@
 //!
 //! ```text
 //!   shard a                                            shard b
-//!   Router::call ──► [ a→b ring: call, cancel ] ──► Inbox::drain ──► a task that answers
-//!   slot wakes  ◄── Inbox::drain ◄── [ b→a ring: reply ] ◄────────── Replier::reply
+//!   Router::call ──► [ a→b ring: call  ] ──► Inbox::drain ──► a task that answers
+//!   slot wakes  ◄── Inbox::drain ◄── [ b→a ring: reply ] ◄── Replier::reply
+//!
+//!   Router::wait ──► [ queue of b ] ──► Waits ──► a task that answers when there is news
 //! ```
 //!
 //! There is one ring for each ordered pair of shards. A shard may have [`CALLS_IN_FLIGHT`] calls
 //! open at another; the next caller waits for a reply, which is how a full queue comes to stop the
-//! reading of sockets. A ring holds all that these calls can put into it (a call and its cancel
-//! one way, the replies to the other side's calls), so a push never fails and nothing is dropped.
+//! reading of sockets. A ring holds all that these calls can put into it (a call each one way, a
+//! reply for each of the other side's calls), so a push never fails and nothing is dropped.
+//!
+//! Calls end by themselves: they need a disk, and no other call. What may wait for something that
+//! another call brings about (a fetch for records, a member for its group) must not hold a slot
+//! meanwhile, or the one that would end the waiting could find none. It goes another way:
+//! [`Router::wait`], of which a connection has at most one open at each shard.
 //!
 //! A shard sleeps in its reactor. The first push after it last looked rings its eventfd; the
 //! pushes that follow find the bell already rung and cost no syscall.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -29,6 +35,8 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
 use crate::limits::CALLS_IN_FLIGHT;
 
 /// The number of a shard within its broker, from 0.
@@ -41,7 +49,6 @@ type SlotId = usize;
 /// What crosses a ring.
 enum Envelope<C, R> {
     Call { slot: SlotId, call: C },
-    Cancel { slot: SlotId },
     Reply { slot: SlotId, reply: R },
 }
 
@@ -72,7 +79,20 @@ pub struct Endpoint<C, R> {
     bells: Vec<Arc<Bell>>,
     outgoing: Vec<Option<Producer<Envelope<C, R>>>>,
     incoming: Vec<Option<Consumer<Envelope<C, R>>>>,
+    patience: Vec<mpsc::UnboundedSender<Wait<C, R>>>,
+    waits: Waits<C, R>,
 }
+
+/// A call that may wait long for its answer. When the answer is no longer wanted, it is closed.
+pub struct Wait<C, R> {
+    /// What is asked.
+    pub call: C,
+    /// Where the answer goes.
+    pub answer: oneshot::Sender<R>,
+}
+
+/// The long calls that other shards make to this one, in order per sender.
+pub type Waits<C, R> = mpsc::UnboundedReceiver<Wait<C, R>>;
 
 /// Connects `shards` shards, each with each.
 ///
@@ -81,17 +101,23 @@ pub struct Endpoint<C, R> {
 /// When the kernel gives no eventfd.
 pub fn mesh<C, R>(shards: usize) -> io::Result<Vec<Endpoint<C, R>>> {
     let bells = (0..shards).map(|_| Bell::new().map(Arc::new)).collect::<io::Result<Vec<_>>>()?;
-    let mut endpoints: Vec<Endpoint<C, R>> = (0..shards)
-        .map(|id| Endpoint {
+    let (patience, waits): (Vec<_>, Vec<_>) =
+        (0..shards).map(|_| mpsc::unbounded_channel()).unzip();
+    let mut endpoints: Vec<Endpoint<C, R>> = waits
+        .into_iter()
+        .enumerate()
+        .map(|(id, waits)| Endpoint {
             id: ShardId(id),
             bells: bells.clone(),
             outgoing: (0..shards).map(|_| None).collect(),
             incoming: (0..shards).map(|_| None).collect(),
+            patience: patience.clone(),
+            waits,
         })
         .collect();
     for from in 0..shards {
         for to in (0..shards).filter(|to| *to != from) {
-            let (producer, consumer) = RingBuffer::new(3 * CALLS_IN_FLIGHT);
+            let (producer, consumer) = RingBuffer::new(2 * CALLS_IN_FLIGHT);
             endpoints[from].outgoing[to] = Some(producer);
             endpoints[to].incoming[from] = Some(consumer);
         }
@@ -111,28 +137,26 @@ struct Peer<C, R> {
     ring: Producer<Envelope<C, R>>,
     slots: Vec<Slot<R>>,
     free: Vec<SlotId>,
-    waiting: VecDeque<Waker>,
-}
-
-impl<C, R> Peer<C, R> {
-    fn release(&mut self, slot: SlotId) {
-        self.slots[slot] = Slot::Free;
-        self.free.push(slot);
-        if let Some(waker) = self.waiting.pop_front() {
-            waker.wake();
-        }
-    }
 }
 
 struct Links<C, R> {
     id: ShardId,
     bells: Vec<Arc<Bell>>,
     peers: Vec<Option<RefCell<Peer<C, R>>>>,
+    /// One permit for each free slot, given out in order.
+    permits: Vec<Semaphore>,
+    patience: Vec<mpsc::UnboundedSender<Wait<C, R>>>,
 }
 
 impl<C, R> Links<C, R> {
     fn peer(&self, shard: ShardId) -> &RefCell<Peer<C, R>> {
         self.peers[shard.0].as_ref().expect("a shard never calls itself through the mailbox")
+    }
+
+    fn release(&self, to: ShardId, peer: &mut Peer<C, R>, slot: SlotId) {
+        peer.slots[slot] = Slot::Free;
+        peer.free.push(slot);
+        self.permits[to.0].add_permits(1);
     }
 
     fn push(&self, to: ShardId, peer: &mut Peer<C, R>, envelope: Envelope<C, R>) {
@@ -159,45 +183,26 @@ pub struct Inbox<C, R> {
     incoming: Vec<Option<Consumer<Envelope<C, R>>>>,
 }
 
-/// A call that has arrived.
-pub enum Arrival<C, R> {
-    /// A call, and where its answer goes.
-    Call(C, Replier<C, R>),
-    /// The caller of this call no longer wants an answer; one must be given all the same.
-    Cancel(CallId),
-}
-
-/// Names a call at the shard that serves it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct CallId {
+/// Takes the answer of one call back to its caller. Every call must be answered once.
+pub struct Replier<C, R> {
+    links: Rc<Links<C, R>>,
     from: ShardId,
     slot: SlotId,
 }
 
-/// Takes the answer of one call back to its caller. Every call must be answered once.
-pub struct Replier<C, R> {
-    links: Rc<Links<C, R>>,
-    id: CallId,
-}
-
 impl<C, R> Replier<C, R> {
-    /// The call's name, by which a cancel refers to it.
-    #[must_use]
-    pub fn id(&self) -> CallId {
-        self.id
-    }
-
     /// Answers. Never waits.
     pub fn reply(self, reply: R) {
-        let mut peer = self.links.peer(self.id.from).borrow_mut();
-        self.links.push(self.id.from, &mut peer, Envelope::Reply { slot: self.id.slot, reply });
+        let Self { links, from, slot } = self;
+        let mut peer = links.peer(from).borrow_mut();
+        links.push(from, &mut peer, Envelope::Reply { slot, reply });
     }
 }
 
 impl<C, R> Endpoint<C, R> {
     /// Splits the endpoint on the thread that will own it.
     #[must_use]
-    pub fn open(self) -> (Router<C, R>, Inbox<C, R>) {
+    pub fn open(self) -> (Router<C, R>, Inbox<C, R>, Waits<C, R>) {
         let peers = self
             .outgoing
             .into_iter()
@@ -207,13 +212,15 @@ impl<C, R> Endpoint<C, R> {
                         ring,
                         slots: (0..CALLS_IN_FLIGHT).map(|_| Slot::Free).collect(),
                         free: (0..CALLS_IN_FLIGHT).rev().collect(),
-                        waiting: VecDeque::new(),
                     })
                 })
             })
             .collect();
-        let links = Rc::new(Links { id: self.id, bells: self.bells, peers });
-        (Router { links: Rc::clone(&links) }, Inbox { links, incoming: self.incoming })
+        let permits = self.bells.iter().map(|_| Semaphore::new(CALLS_IN_FLIGHT)).collect();
+        let (id, bells, patience) = (self.id, self.bells, self.patience);
+        let links = Rc::new(Links { id, bells, peers, permits, patience });
+        let inbox = Inbox { links: Rc::clone(&links), incoming: self.incoming };
+        (Router { links }, inbox, self.waits)
     }
 }
 
@@ -226,35 +233,27 @@ impl<C, R> Router<C, R> {
 
     /// Sends a call once a slot is free and returns the reply to come.
     ///
-    /// Calls of one task to one shard arrive in the order in which they were sent. Dropping the
-    /// returned future cancels the call: its answer is thrown away.
+    /// Calls of one task to one shard arrive in the order in which they were sent. When the
+    /// returned future is dropped, the call is carried out all the same, and its answer thrown
+    /// away. A call must end without the help of another.
     pub async fn call(&self, to: ShardId, call: C) -> Call<C, R> {
-        let slot = FreeSlot { links: &self.links, to }.await;
-        let mut peer = self.links.peer(to).borrow_mut();
+        let links = &self.links;
+        let permit = links.permits[to.0].acquire().await;
+        permit.expect("the permits are never closed").forget();
+        let mut peer = links.peer(to).borrow_mut();
+        let slot = peer.free.pop().expect("there is a free slot for each permit");
         peer.slots[slot] = Slot::Open(None);
-        self.links.push(to, &mut peer, Envelope::Call { slot, call });
+        links.push(to, &mut peer, Envelope::Call { slot, call });
         drop(peer);
-        Call { links: Rc::clone(&self.links), to, slot, done: Cell::new(false) }
+        Call { links: Rc::clone(links), to, slot, done: Cell::new(false) }
     }
-}
 
-struct FreeSlot<'a, C, R> {
-    links: &'a Links<C, R>,
-    to: ShardId,
-}
-
-impl<C, R> Future for FreeSlot<'_, C, R> {
-    type Output = SlotId;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<SlotId> {
-        let mut peer = self.links.peer(self.to).borrow_mut();
-        match peer.free.pop() {
-            Some(slot) => Poll::Ready(slot),
-            None => {
-                peer.waiting.push_back(cx.waker().clone());
-                Poll::Pending
-            }
-        }
+    /// Sends a call that may wait long for its answer. Dropping the receiver ends the call.
+    pub fn wait(&self, to: ShardId, call: C) -> oneshot::Receiver<R> {
+        let (answer, receiver) = oneshot::channel();
+        // A shard that has ended answers nothing, and the receiver says so.
+        let _ = self.links.patience[to.0].send(Wait { call, answer });
+        receiver
     }
 }
 
@@ -273,7 +272,7 @@ impl<C, R> Future for Call<C, R> {
         let mut peer = self.links.peer(self.to).borrow_mut();
         match std::mem::replace(&mut peer.slots[self.slot], Slot::Free) {
             Slot::Answered(reply) => {
-                peer.release(self.slot);
+                self.links.release(self.to, &mut peer, self.slot);
                 self.done.set(true);
                 Poll::Ready(reply)
             }
@@ -293,10 +292,9 @@ impl<C, R> Drop for Call<C, R> {
         }
         let mut peer = self.links.peer(self.to).borrow_mut();
         if matches!(peer.slots[self.slot], Slot::Answered(_)) {
-            peer.release(self.slot);
+            self.links.release(self.to, &mut peer, self.slot);
         } else {
             peer.slots[self.slot] = Slot::Abandoned;
-            self.links.push(self.to, &mut peer, Envelope::Cancel { slot: self.slot });
         }
     }
 }
@@ -307,7 +305,7 @@ impl<C, R> Inbox<C, R> {
     /// # Errors
     ///
     /// When the reactor refuses to watch the bell.
-    pub async fn run(mut self, mut arrived: impl FnMut(Arrival<C, R>)) -> io::Result<()> {
+    pub async fn run(mut self, mut arrived: impl FnMut(C, Replier<C, R>)) -> io::Result<()> {
         let bell = Arc::clone(&self.links.bells[self.links.id.0]);
         let event = bell.event.try_clone()?;
         // SAFETY: an `OwnedFd` is open and always the same descriptor until it is dropped, and
@@ -327,7 +325,7 @@ impl<C, R> Inbox<C, R> {
     }
 
     /// Takes a bounded batch; says whether there may be more.
-    fn drain(&mut self, arrived: &mut impl FnMut(Arrival<C, R>)) -> bool {
+    fn drain(&mut self, arrived: &mut impl FnMut(C, Replier<C, R>)) -> bool {
         let mut more = false;
         for (from, ring) in self.incoming.iter_mut().enumerate() {
             let Some(ring) = ring else { continue };
@@ -336,11 +334,8 @@ impl<C, R> Inbox<C, R> {
                 let Ok(envelope) = ring.pop() else { break };
                 match envelope {
                     Envelope::Call { slot, call } => {
-                        let id = CallId { from, slot };
-                        let replier = Replier { links: Rc::clone(&self.links), id };
-                        arrived(Arrival::Call(call, replier));
+                        arrived(call, Replier { links: Rc::clone(&self.links), from, slot });
                     }
-                    Envelope::Cancel { slot } => arrived(Arrival::Cancel(CallId { from, slot })),
                     Envelope::Reply { slot, reply } => self.links.answered(from, slot, reply),
                 }
             }
@@ -360,7 +355,7 @@ impl<C, R> Links<C, R> {
                     waker.wake();
                 }
             }
-            Slot::Abandoned => peer.release(slot),
+            Slot::Abandoned => self.release(from, &mut peer, slot),
             Slot::Free | Slot::Answered(_) => unreachable!("a call is answered once"),
         }
     }
@@ -377,22 +372,16 @@ mod tests {
     }
 
     /// Serves a shard on a thread of its own that adds one to what it is sent.
-    fn serve_increments(endpoint: Endpoint<u64, u64>) {
+    fn serve_increments(endpoint: Endpoint<usize, usize>) {
         std::thread::spawn(move || {
             local(async move {
-                let (_router, inbox) = endpoint.open();
-                let _ = inbox
-                    .run(|arrival| {
-                        if let Arrival::Call(n, replier) = arrival {
-                            replier.reply(n + 1);
-                        }
-                    })
-                    .await;
+                let (_router, inbox, _waits) = endpoint.open();
+                let _ = inbox.run(|n, replier| replier.reply(n + 1)).await;
             });
         });
     }
 
-    fn pair() -> (Endpoint<u64, u64>, Endpoint<u64, u64>) {
+    fn pair() -> (Endpoint<usize, usize>, Endpoint<usize, usize>) {
         let mut ends = mesh(2).expect("two bells");
         let second = ends.pop().expect("two ends");
         (ends.pop().expect("two ends"), second)
@@ -403,16 +392,16 @@ mod tests {
         let (here, there) = pair();
         serve_increments(there);
         local(async move {
-            let (router, inbox) = here.open();
+            let (router, inbox, _waits) = here.open();
             tokio::task::spawn_local(async move {
-                let _ = inbox.run(|_| ()).await;
+                let _ = inbox.run(|_, _| ()).await;
             });
-            let calls: Vec<_> = (0..10 * CALLS_IN_FLIGHT as u64)
+            let calls: Vec<_> = (0..10 * CALLS_IN_FLIGHT)
                 .map(|n| {
                     let router = router.clone();
-                    tokio::task::spawn_local(
-                        async move { (n, router.call(ShardId(1), n).await.await) },
-                    )
+                    tokio::task::spawn_local(async move {
+                        (n, router.call(ShardId(1), n).await.await)
+                    })
                 })
                 .collect();
             for call in calls {
@@ -425,35 +414,33 @@ mod tests {
     #[test]
     fn a_dropped_call_gives_its_slot_back_when_the_answer_comes() {
         let (here, there) = pair();
+        serve_increments(there);
         local(async move {
-            let (router, inbox) = here.open();
-            let (_other_router, other_inbox) = there.open();
-            let cancelled = Rc::new(Cell::new(0));
-            let seen = Rc::clone(&cancelled);
-            let mut parked = Vec::new();
+            let (router, inbox, _waits) = here.open();
             tokio::task::spawn_local(async move {
-                let _ = other_inbox
-                    .run(move |arrival| match arrival {
-                        Arrival::Call(_, replier) => parked.push(replier),
-                        Arrival::Cancel(id) => {
-                            seen.set(seen.get() + 1);
-                            let at = parked.iter().position(|replier| replier.id() == id);
-                            let at = at.expect("the call is parked here");
-                            parked.swap_remove(at).reply(0);
-                        }
-                    })
-                    .await;
+                let _ = inbox.run(|_, _| ()).await;
             });
-            tokio::task::spawn_local(async move {
-                let _ = inbox.run(|_| ()).await;
-            });
-            for n in 0..3 * CALLS_IN_FLIGHT as u64 {
+            for n in 0..3 * CALLS_IN_FLIGHT {
                 drop(router.call(ShardId(1), n).await);
-                tokio::task::yield_now().await;
             }
-            while cancelled.get() < 3 * CALLS_IN_FLIGHT {
-                tokio::task::yield_now().await;
+            assert_eq!(router.call(ShardId(1), 7).await.await, 8);
+        });
+    }
+
+    #[test]
+    fn long_calls_take_no_slots_and_end_when_they_are_not_wanted() {
+        let (here, there) = pair();
+        local(async move {
+            let (router, _inbox, _waits) = here.open();
+            let (_other, _other_inbox, mut waits) = there.open();
+            let wanted: Vec<_> =
+                (0..2 * CALLS_IN_FLIGHT).map(|n| router.wait(ShardId(1), n)).collect();
+            let mut parked = Vec::new();
+            for _ in &wanted {
+                parked.push(waits.recv().await.expect("as many as were sent"));
             }
+            drop(wanted);
+            assert!(parked.iter().all(|wait| wait.answer.is_closed()));
         });
     }
 }

@@ -20,11 +20,12 @@ pub enum Call {
     Append(Append),
     /// Read from partitions, without waiting for more.
     Read(Read),
-    /// Wait until one of the partitions has something past the given offset.
+    /// Wait until one of the partitions has something past the given offset. Waits long.
     Watch(Vec<WatchPoint>),
     /// Find an offset.
     FindOffset(FindOffset),
-    /// Something for the group coordinator on this partition of `__consumer_offsets`.
+    /// Something for the group coordinator on this partition of `__consumer_offsets`. May wait
+    /// long.
     Group(i32, group::Request),
 }
 
@@ -35,7 +36,7 @@ pub enum Reply {
     Append(Result<Accepted, ProduceError>),
     /// To [`Call::Read`]: one for each part, in order.
     Read(Vec<PartRead>),
-    /// To [`Call::Watch`]: there is something, or the watch was cancelled.
+    /// To [`Call::Watch`]: there is something.
     Watch,
     /// To [`Call::FindOffset`].
     FindOffset(Result<Option<FoundOffset>, PartitionError>),

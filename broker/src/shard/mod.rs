@@ -14,6 +14,7 @@ pub mod storage;
 
 mod assign;
 mod housekeeping;
+mod lent;
 mod run;
 mod serve;
 
@@ -33,6 +34,7 @@ use crate::partition::{Accepted, Partition, PartitionKey, ProduceError};
 
 use clock::Clock;
 use groups::{GroupShell, Unavailable};
+use lent::Lent;
 use mailbox::{Router, ShardId};
 use message::{Append, Call, Reply};
 use storage::Disk;
@@ -45,6 +47,7 @@ pub struct Shard {
     shards: usize,
     config: Arc<BrokerConfig>,
     storage: ringlog_engine::shard::Shard<Disk>,
+    lent: Lent,
     clock: Clock,
     router: Router<Call, Reply>,
     control: ControlHandle,
@@ -209,9 +212,10 @@ impl Shard {
         if owner == self.id {
             return self.group(partition, request).await;
         }
-        match self.router.call(owner, Call::Group(partition, request)).await.await {
-            Reply::Group(answer) => answer,
-            other => unreachable!("a group is answered by a group, not {other:?}"),
+        match self.router.wait(owner, Call::Group(partition, request)).await {
+            Ok(Reply::Group(answer)) => answer,
+            Err(_) => Err(Unavailable::NotCoordinator),
+            Ok(other) => unreachable!("a group is answered by a group, not {other:?}"),
         }
     }
 

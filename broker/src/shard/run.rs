@@ -14,11 +14,11 @@ use crate::config::BrokerConfig;
 use crate::control::ControlHandle;
 use crate::limits::STORAGE_RING_ENTRIES;
 use crate::metadata::MetadataImage;
-use crate::partition::Watcher;
 
 use super::Shard;
 use super::clock::Clock;
-use super::mailbox::{Arrival, CallId, Endpoint, Inbox, ShardId};
+use super::lent::Lent;
+use super::mailbox::{Endpoint, Inbox, ShardId, Wait, Waits};
 use super::message::{Call, Reply};
 
 /// What a shard's thread needs to start.
@@ -75,12 +75,13 @@ pub fn run(start: ShardStart) -> io::Result<Rc<Shard>> {
     };
     let storage = ringlog_engine::shard::Shard::new(disk.clone(), settings);
     disk.register_buffers(storage.pool());
-    let (router, inbox) = start.endpoint.open();
+    let (router, inbox, waits) = start.endpoint.open();
     let shard = Rc::new(Shard {
         id: start.id,
         shards: start.shards,
         clock: Clock::of(&disk),
         storage,
+        lent: Lent::default(),
         config: start.config,
         router,
         control: start.control,
@@ -92,6 +93,7 @@ pub fn run(start: ShardStart) -> io::Result<Rc<Shard>> {
         producer_ids: RefCell::new(0..0),
     });
     crate::task::spawn(Rc::clone(&shard).take_calls(inbox));
+    crate::task::spawn(Rc::clone(&shard).take_waits(waits));
     crate::task::spawn(Rc::clone(&shard).take_commands(start.commands));
     crate::task::spawn(Rc::clone(&shard).keep_house());
     Ok(shard)
@@ -100,28 +102,30 @@ pub fn run(start: ShardStart) -> io::Result<Rc<Shard>> {
 impl Shard {
     /// Serves what other shards ask, each call in a task of its own, started in order.
     async fn take_calls(self: Rc<Self>, inbox: Inbox<Call, Reply>) {
-        let open: Rc<RefCell<BTreeMap<CallId, Rc<Watcher>>>> = Rc::default();
         let ended = inbox
-            .run(|arrival| match arrival {
-                Arrival::Call(call, replier) => {
-                    let cancelled = Rc::new(Watcher::default());
-                    open.borrow_mut().insert(replier.id(), Rc::clone(&cancelled));
-                    let (shard, open) = (Rc::clone(&self), Rc::clone(&open));
-                    crate::task::spawn(async move {
-                        let reply = shard.serve(call, cancelled).await;
-                        open.borrow_mut().remove(&replier.id());
-                        replier.reply(reply);
-                    });
-                }
-                Arrival::Cancel(id) => {
-                    if let Some(cancelled) = open.borrow().get(&id) {
-                        cancelled.fire();
-                    }
-                }
+            .run(|call, replier| {
+                let shard = Rc::clone(&self);
+                crate::task::spawn(async move { replier.reply(shard.serve(call).await) });
             })
             .await;
         if let Err(error) = ended {
             panic!("shard {} cannot hear the others: {error}", self.id.0);
+        }
+    }
+
+    /// Serves the calls that may wait long, each until it is answered or not wanted any more.
+    async fn take_waits(self: Rc<Self>, mut waits: Waits<Call, Reply>) {
+        while let Some(Wait { call, mut answer }) = waits.recv().await {
+            let shard = Rc::clone(&self);
+            crate::task::spawn(async move {
+                tokio::select! {
+                    reply = shard.serve(call) => {
+                        // Not wanted any more is as good as answered.
+                        let _ = answer.send(reply);
+                    }
+                    () = answer.closed() => {}
+                }
+            });
         }
     }
 

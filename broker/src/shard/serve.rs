@@ -19,13 +19,14 @@ use super::message::{
 
 impl Shard {
     /// Serves a call from another shard to its end.
-    pub(super) async fn serve(&self, call: Call, cancelled: Rc<Watcher>) -> Reply {
+    pub(super) async fn serve(&self, call: Call) -> Reply {
         match call {
             Call::Append(append) => Reply::Append(self.append_committed(&append).await),
             Call::Read(read) => Reply::Read(self.read(&read).await),
             Call::Watch(points) => {
-                self.watch(&points, &cancelled);
-                cancelled.fired().await;
+                let watcher = Rc::new(Watcher::default());
+                self.watch(&points, &watcher);
+                watcher.fired().await;
                 Reply::Watch
             }
             Call::FindOffset(find) => Reply::FindOffset(self.find_offset(find).await),
@@ -100,6 +101,9 @@ impl Shard {
         if let Some(diverging) = divergence(partition, part) {
             return Ok(diverging);
         }
+        if bytes_max == 0 && !at_least_one {
+            return Ok(Fetched::Batches(Vec::new()));
+        }
         // Clients that do not take their answers hold the buffers these lie in. They must not hold
         // so many that nobody can append: under pressure an answer is one batch, in a copy.
         let pressed = self.readers_hold_too_much();
@@ -108,15 +112,13 @@ impl Shard {
         Ok(Fetched::Batches(if pressed {
             slices.iter().map(|slice| Bytes::copy_from_slice(slice)).collect()
         } else {
-            slices.into_iter().collect()
+            slices.into_iter().map(|slice| self.lent.lend(slice)).collect()
         }))
     }
 
-    /// Whether answers on their way to clients hold half of the shard's buffers or more.
+    /// Whether answers on their way to clients hold a quarter of the shard's buffers or more.
     fn readers_hold_too_much(&self) -> bool {
-        let pool = self.storage.pool();
-        let cached = self.storage.cache_stats().used_bytes;
-        pool.used().saturating_sub(cached) >= pool.budget() / 2
+        self.lent.bytes() >= self.storage.pool().budget() / 4
     }
 
     /// Fires `watcher` once one of the points has something new: at once, if one has already.

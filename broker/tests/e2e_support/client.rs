@@ -11,6 +11,12 @@ use ringlog_broker::protocol::{decode_response, encode_request};
 /// How long a test waits for what must come. Never the time that a test takes.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Decodes an answer: its correlation id and its body.
+pub fn answer<R: Request>(frame: Bytes, version: i16) -> (i32, R::Response) {
+    decode_response::<R>(frame, version)
+        .unwrap_or_else(|error| panic!("answer to {} version {version}: {error}", R::NAME))
+}
+
 pub struct Client {
     stream: TcpStream,
     correlation_id: i32,
@@ -51,9 +57,7 @@ impl Client {
 
     /// The next answer with its correlation id.
     pub fn receive<R: Request>(&mut self, version: i16) -> (i32, R::Response) {
-        let frame = self.receive_frame();
-        decode_response::<R>(frame, version)
-            .unwrap_or_else(|error| panic!("answer to {} version {version}: {error}", R::NAME))
+        answer::<R>(self.receive_frame(), version)
     }
 
     /// Sends a request and waits for its answer.
@@ -64,17 +68,22 @@ impl Client {
         response
     }
 
-    /// As [`Client::ask`]; `None` if the broker went away instead of answering.
-    pub fn try_ask<R: Request>(&mut self, request: &R, version: i16) -> Option<R::Response> {
-        self.correlation_id += 1;
-        let frame = encode_request(request, version, self.correlation_id, None).expect("encodes");
-        self.stream.write_all(&frame.into_bytes()).ok()?;
+    /// The next frame, or `None` once the broker has closed the connection.
+    pub fn try_receive_frame(&mut self) -> Option<Bytes> {
         let mut length = [0; 4];
         self.stream.read_exact(&mut length).ok()?;
         let length = usize::try_from(u32::from_be_bytes(length)).expect("a length");
         let mut frame = vec![0; length];
         self.stream.read_exact(&mut frame).ok()?;
-        Some(decode_response::<R>(Bytes::from(frame), version).expect("decodes").1)
+        Some(Bytes::from(frame))
+    }
+
+    /// As [`Client::ask`]; `None` if the broker went away instead of answering.
+    pub fn try_ask<R: Request>(&mut self, request: &R, version: i16) -> Option<R::Response> {
+        self.correlation_id += 1;
+        let frame = encode_request(request, version, self.correlation_id, None).expect("encodes");
+        self.stream.write_all(&frame.into_bytes()).ok()?;
+        self.try_receive_frame().map(|frame| answer::<R>(frame, version).1)
     }
 
     /// Waits until the broker closes the connection; whether it did so without a byte of answer.

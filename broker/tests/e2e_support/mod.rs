@@ -15,7 +15,7 @@ mod requests;
 
 pub use batches::*;
 pub use broker::{Broker, Folder, config};
-pub use client::{Client, PATIENCE};
+pub use client::{Client, PATIENCE, answer};
 pub use process::{Process, start_refused, start_refused_at};
 pub use requests::*;
 

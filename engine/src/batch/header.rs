@@ -15,7 +15,7 @@ pub const HEADER_BYTES: usize = 61;
 pub const LENGTH_PREFIX_BYTES: usize = 12;
 
 /// Where the checksum starts to count: at the attributes.
-const CHECKSUMMED_FROM: usize = 21;
+pub(crate) const CHECKSUMMED_FROM: usize = 21;
 const CHECKSUM_AT: std::ops::Range<usize> = 17..21;
 const BASE_OFFSET_AT: std::ops::Range<usize> = 0..8;
 const LEADER_EPOCH_AT: std::ops::Range<usize> = 12..16;

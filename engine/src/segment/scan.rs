@@ -2,10 +2,10 @@
 
 use std::io;
 
-use crate::batch::{BatchHeader, HEADER_BYTES, checksum};
+use crate::batch::{BatchHeader, CHECKSUMMED_FROM, HEADER_BYTES};
 use crate::error::Damage;
 use crate::io::Io;
-use crate::limits::BATCH_BYTES_MAX;
+use crate::limits::{BATCH_BYTES_MAX, SECTOR_BYTES};
 use crate::offset::Offset;
 use crate::segment::window::Window;
 use crate::shard::Shard;
@@ -47,6 +47,21 @@ impl<I: Io> Scanner<I> {
         self.expected
     }
 
+    /// Where the next batch should begin.
+    pub(crate) const fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Bytes of the file from the scanner's position on.
+    pub(crate) const fn available(&self) -> u64 {
+        self.length - self.position
+    }
+
+    /// Lets go of the scanner's buffer, for a caller that needs one of its own.
+    pub(crate) fn release(&mut self) {
+        self.window.release();
+    }
+
     /// Checks the next batch and moves past it.
     pub(crate) async fn next(&mut self) -> io::Result<Found> {
         let available = self.length - self.position;
@@ -67,12 +82,10 @@ impl<I: Io> Scanner<I> {
             Ok(total) => total,
             Err(damage) => return Ok(Found::Invalid(damage)),
         };
-        let bytes = self.at(self.position, total).await?;
-        if bytes.len() < total {
+        let Some(actual) = self.checksum(self.position, total).await? else {
             let needed = total as u64;
             return Ok(Found::Invalid(Damage::Incomplete { needed, available }));
-        }
-        let actual = checksum(&bytes[..total]);
+        };
         if actual != header.checksum {
             return Ok(Found::Invalid(Damage::Checksum { stated: header.checksum, actual }));
         }
@@ -88,20 +101,21 @@ impl<I: Io> Scanner<I> {
         Ok(Found::Batch(header, position))
     }
 
-    /// Whether nothing but zeros follows: space that was reserved and not used.
-    pub(crate) async fn rest_is_zero(&mut self) -> io::Result<bool> {
-        let mut position = self.position;
+    /// Where the last byte that is not zero ends: what follows is space that was reserved and not
+    /// used. The scanner's own position if nothing but zeros follows.
+    pub(crate) async fn content_end(&mut self) -> io::Result<u64> {
+        let (mut position, mut end) = (self.position, self.position);
         while position < self.length {
             let bytes = self.at(position, 1).await?;
             if bytes.is_empty() {
                 break;
             }
-            if bytes.iter().any(|&byte| byte != 0) {
-                return Ok(false);
+            if let Some(last) = bytes.iter().rposition(|&byte| byte != 0) {
+                end = position + last as u64 + 1;
             }
             position += bytes.len() as u64;
         }
-        Ok(true)
+        Ok(end)
     }
 
     /// The first valid batch of an offset above the expected one that begins at `from` or later,
@@ -109,34 +123,99 @@ impl<I: Io> Scanner<I> {
     pub(crate) async fn find_later(&mut self, from: u64) -> io::Result<Option<(i64, u64)>> {
         let mut position = from;
         while position + (HEADER_BYTES as u64) <= self.length {
-            let expected = self.expected.value();
+            let expected = self.expected;
             let bytes = self.at(position, HEADER_BYTES).await?;
+            if bytes.len() < HEADER_BYTES {
+                break;
+            }
             let candidate = bytes.windows(HEADER_BYTES).enumerate().find_map(|(index, bytes)| {
                 // The version byte rules most positions out at once.
                 if bytes.get(16) != Some(&2) {
                     return None;
                 }
                 let header = BatchHeader::read(bytes)?;
-                (header.base_offset > expected).then_some((index as u64, header))
+                follows(&header, expected).then_some((index as u64, header))
             });
             let Some((index, header)) = candidate else {
                 position += (bytes.len() - (HEADER_BYTES - 1)) as u64;
                 continue;
             };
             position += index;
-            if let Ok(total) = plausible(&header, self.length - position) {
-                let bytes = self.at(position, total).await?;
-                if bytes.get(..total).is_some_and(|batch| checksum(batch) == header.checksum) {
-                    return Ok(Some((header.base_offset, position)));
-                }
+            if self.checks(position, &header).await? {
+                return Ok(Some((header.base_offset, position)));
             }
             position += 1;
         }
         Ok(None)
     }
 
+    /// Whether a valid batch of an offset above the expected one begins at `position`.
+    pub(crate) async fn is_later_batch(&mut self, position: u64) -> io::Result<bool> {
+        if position >= self.length {
+            return Ok(false);
+        }
+        let header = BatchHeader::read(self.at(position, HEADER_BYTES).await?);
+        match header.filter(|header| follows(header, self.expected)) {
+            Some(header) => self.checks(position, &header).await,
+            None => Ok(false),
+        }
+    }
+
+    /// Whether the bytes at `position` are the batch that `header` begins.
+    async fn checks(&mut self, position: u64, header: &BatchHeader) -> io::Result<bool> {
+        match plausible(header, self.length - position) {
+            Ok(total) => Ok(self.checksum(position, total).await? == Some(header.checksum)),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// What the checksum of a batch of `total` bytes at `position` should be; `None` if the file
+    /// ends earlier. The batch need not fit into memory: nobody knows yet that it is one.
+    pub(crate) async fn checksum(
+        &mut self,
+        position: u64,
+        total: usize,
+    ) -> io::Result<Option<u32>> {
+        let mut from = position + CHECKSUMMED_FROM as u64;
+        let end = position + total as u64;
+        let mut sum = 0;
+        while from < end {
+            let bytes = self.at(from, 1).await?;
+            let left = usize::try_from(end - from).unwrap_or(usize::MAX);
+            let piece = &bytes[..bytes.len().min(left)];
+            if piece.is_empty() {
+                return Ok(None);
+            }
+            sum = crc32c::crc32c_append(sum, piece);
+            from += piece.len() as u64;
+        }
+        Ok(Some(sum))
+    }
+
+    /// Whether the `total` bytes at `position` are all zero in a sector that holds at least `least`
+    /// of them.
+    pub(crate) async fn has_hole(
+        &mut self,
+        position: u64,
+        total: usize,
+        least: u64,
+    ) -> io::Result<bool> {
+        let mut from = position;
+        let end = (position + total as u64).min(self.length);
+        while from < end {
+            let part = sector_end(from).min(end) - from;
+            let part = usize::try_from(part).unwrap_or(SECTOR_BYTES);
+            let bytes = self.at(from, part).await?;
+            if part as u64 >= least && bytes.iter().take(part).all(|&byte| byte == 0) {
+                return Ok(true);
+            }
+            from += part as u64;
+        }
+        Ok(false)
+    }
+
     /// The bytes from `position` on, at least `length` if the file has them.
-    async fn at(&mut self, position: u64, length: usize) -> io::Result<&[u8]> {
+    pub(crate) async fn at(&mut self, position: u64, length: usize) -> io::Result<&[u8]> {
         if self.window.from(position).len() < length {
             let left = usize::try_from(self.length - position).unwrap_or(usize::MAX);
             self.window.load(position, length.min(left), left).await?;
@@ -145,6 +224,19 @@ impl<I: Io> Scanner<I> {
         let left = usize::try_from(self.length - position).unwrap_or(usize::MAX);
         Ok(&bytes[..bytes.len().min(left)])
     }
+}
+
+/// Where the sector that holds the byte at `position` ends.
+pub(crate) const fn sector_end(position: u64) -> u64 {
+    let sector = SECTOR_BYTES as u64;
+    position - position % sector + sector
+}
+
+/// Whether a batch may come later in the same segment than one of offset `expected`.
+fn follows(header: &BatchHeader, expected: Offset) -> bool {
+    // All offsets of a segment lie within 31 bits of its base.
+    let ahead = header.base_offset.checked_sub(expected.value());
+    header.magic == 2 && ahead.is_some_and(|ahead| (1..=i64::from(i32::MAX)).contains(&ahead))
 }
 
 /// The whole length of a batch that may begin a stretch of `available` bytes.

@@ -50,6 +50,11 @@ impl<I: Io> Window<I> {
         result
     }
 
+    /// Lets go of the buffer; the next look loads again.
+    pub(crate) fn release(&mut self) {
+        self.buffer = None;
+    }
+
     /// The bytes from `position` on that are loaded; empty if none are.
     pub(crate) fn from(&self, position: u64) -> &[u8] {
         let Some(buffer) = &self.buffer else { return &[] };

@@ -1,5 +1,7 @@
 //! DescribeConfigs: every known key of a topic or of the broker, with where its value comes from.
 
+use std::collections::BTreeSet;
+
 use super::resource;
 use crate::config::{DescribedConfig, describe_topic};
 use crate::dispatch::Context;
@@ -13,9 +15,12 @@ use crate::protocol::messages::{
 /// Answers every resource by itself.
 pub async fn handle(context: Context, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
     let (synonyms, documentation) = (request.include_synonyms, request.include_documentation);
+    let mut seen = BTreeSet::new();
     let results = request
         .resources
         .into_iter()
+        // An answer is no larger than what there is to say.
+        .filter(|asked| seen.insert((asked.resource_type, asked.resource_name.to_string())))
         .map(|resource| {
             let described = describe(&context, &resource);
             let wanted = |config: &DescribedConfig| {

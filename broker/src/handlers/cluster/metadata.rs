@@ -1,5 +1,6 @@
 //! Metadata: which topics there are, and which broker leads which partition.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::control::ControlHandle;
@@ -20,7 +21,7 @@ pub async fn handle(context: Context, request: MetadataRequest) -> MetadataRespo
     let asked = match request.topics {
         // Version 0 had no null: its empty list asks for all.
         Some(topics) if context.header.version == 0 && topics.is_empty() => None,
-        asked => asked,
+        asked => asked.map(once_each),
     };
     let mut image = context.shard.image();
     let topics = match asked {
@@ -43,6 +44,13 @@ pub async fn handle(context: Context, request: MetadataRequest) -> MetadataRespo
         topics,
         ..MetadataResponse::default()
     }
+}
+
+/// What is asked for, without repetitions: an answer is no larger than the cluster.
+fn once_each(mut asked: Vec<MetadataRequestTopic>) -> Vec<MetadataRequestTopic> {
+    let mut seen = BTreeSet::new();
+    asked.retain(|topic| seen.insert((topic.name.as_ref().map(ToString::to_string), topic.topic_id)));
+    asked
 }
 
 /// Creates what is named and not there; gives the names that could not be created, and why.

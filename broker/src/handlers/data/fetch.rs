@@ -39,11 +39,12 @@ pub async fn handle(context: Context, request: FetchRequest) -> FetchResponse {
         return FetchResponse { error_code: code.code(), ..FetchResponse::default() };
     }
     let image = context.shard.image();
+    let by_id = context.header.version >= topics::IDS_FROM;
     let mut parts = Vec::new();
     let mut asked: Vec<(Str, Uuid, Vec<Asked>)> = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let id = TopicId::from_bytes(topic.topic_id.into_bytes());
-        let found = topics::topic(&image, &topic.topic, id);
+        let found = topics::topic(&image, &topic.topic, id, by_id);
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in &topic.partitions {
             let index = partition.partition;

@@ -64,7 +64,7 @@ async fn find(
     isolation: Isolation,
 ) -> Result<Option<FoundOffset>, ErrorCode> {
     let image = context.shard.image();
-    let topic = topics::topic(&image, topic, TopicId::ZERO)?;
+    let topic = topics::topic(&image, topic, TopicId::ZERO, false)?;
     let key = topics::key(topic, asked.partition_index)?;
     let which = match asked.timestamp {
         LATEST => WhichOffset::Latest,

@@ -1,7 +1,11 @@
 //! Produce: batches into logs.
 
-use bytes::Bytes;
+use std::time::Duration;
 
+use bytes::Bytes;
+use tokio::time::{Instant, timeout_at};
+
+use crate::controller::is_internal;
 use crate::dispatch::{Context, Outcome, pending_produce, sealed};
 use crate::handlers::codes;
 use crate::handlers::topics;
@@ -9,7 +13,7 @@ use crate::metadata::{MetadataImage, TopicId};
 use crate::partition::{self, ProduceError};
 use crate::protocol::codec::{DecodeError, Message, Reader, Str};
 use crate::protocol::messages::{
-    PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
+    BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
     TopicProduceResponse,
 };
 use crate::protocol::{ApiKey, ErrorCode};
@@ -19,10 +23,18 @@ use crate::shard::message::Append;
 /// The first version whose clients know zstd.
 const ZSTD_FROM: i16 = 7;
 
+/// `acks`: every in-sync replica must have the records.
+const ALL: i16 = -1;
+
+/// How long a producer that asks for this broker's word alone waits for it: longer than any client
+/// does.
+const OWN_WRITE_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// A produce request whose batches have their places, or were refused.
 pub struct Accepted {
     version: i16,
     correlation_id: i32,
+    deadline: Instant,
     topics: Vec<AcceptedTopic>,
 }
 
@@ -34,7 +46,33 @@ struct AcceptedTopic {
 
 enum Batch {
     Taken(Appending),
-    Refused(ErrorCode, Option<Str>),
+    Refused(Refusal),
+}
+
+/// Why a batch was refused.
+struct Refusal {
+    code: ErrorCode,
+    message: Option<Str>,
+    /// The record that is at fault, if it is one.
+    record: Option<i32>,
+}
+
+impl Refusal {
+    fn of(code: ErrorCode) -> Self {
+        Self { code, message: None, record: None }
+    }
+
+    fn because(error: &ProduceError) -> Self {
+        let record = match error {
+            ProduceError::Invalid(error) => error.record(),
+            _ => None,
+        };
+        Self {
+            code: codes::produce(error),
+            message: Some(Str::from(error.to_string())),
+            record: record.and_then(|index| i32::try_from(index).ok()),
+        }
+    }
 }
 
 /// Gives the request's batches their places, in the order in which requests come.
@@ -42,6 +80,12 @@ pub async fn accept(context: Context, mut reader: Reader) -> Result<Outcome, Dec
     let version = context.header.version;
     let request = ProduceRequest::decode_body(&mut reader, version)?;
     let wants_answer = request.acks != 0;
+    // The time is for the other replicas; this one's own write is waited for in any case.
+    let wait = match request.acks {
+        ALL => Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)),
+        _ => OWN_WRITE_WAIT,
+    };
+    let deadline = Instant::now() + wait;
     let image = context.shard.image();
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
@@ -50,14 +94,15 @@ pub async fn accept(context: Context, mut reader: Reader) -> Result<Outcome, Dec
         for data in topic.partitions {
             let index = data.index;
             let batch = match refusal(request.acks, request.transactional_id.is_some()) {
-                Some(code) => Batch::Refused(code, None),
+                Some(code) => Batch::Refused(Refusal::of(code)),
                 None => take(&context, &image, &topic.name, id, request.acks, data).await,
             };
             partitions.push((index, batch));
         }
         topics.push(AcceptedTopic { name: topic.name, id, partitions });
     }
-    let accepted = Accepted { version, correlation_id: context.header.correlation_id, topics };
+    let correlation_id = context.header.correlation_id;
+    let accepted = Accepted { version, correlation_id, deadline, topics };
     if wants_answer { Ok(pending_produce(accepted)) } else { Ok(accepted.unanswered()) }
 }
 
@@ -81,25 +126,28 @@ async fn take(
     acks: i16,
     data: PartitionProduceData,
 ) -> Batch {
-    let found = topics::topic(image, name, id).and_then(|topic| topics::key(topic, data.index));
+    let by_id = context.header.version >= topics::IDS_FROM;
+    let found = topics::topic(image, name, id, by_id).and_then(|topic| {
+        if is_internal(&topic.name) {
+            // Only the broker itself writes to its own topics.
+            return Err(ErrorCode::InvalidTopicException);
+        }
+        topics::key(topic, data.index)
+    });
     let key = match found {
         Ok(key) => key,
-        Err(code) => return Batch::Refused(code, None),
+        Err(code) => return Batch::Refused(Refusal::of(code)),
     };
     let append = Append {
         key,
         records: data.records.map_or_else(Bytes::new, |records| records.to_bytes()),
         zstd_allowed: context.header.version >= ZSTD_FROM,
-        all_replicas: acks == -1,
+        all_replicas: acks == ALL,
     };
     match context.shard.append_anywhere(append).await {
-        Appending::Refused(error) => refused(&error),
+        Appending::Refused(error) => Batch::Refused(Refusal::because(&error)),
         taken => Batch::Taken(taken),
     }
-}
-
-fn refused(error: &ProduceError) -> Batch {
-    Batch::Refused(codes::produce(error), Some(Str::from(error.to_string())))
 }
 
 impl Accepted {
@@ -110,13 +158,15 @@ impl Accepted {
             let mut partitions = Vec::with_capacity(topic.partitions.len());
             for (index, batch) in topic.partitions {
                 partitions.push(match batch {
-                    Batch::Taken(appending) => match appending.committed().await {
-                        Ok(accepted) => committed(index, accepted),
-                        Err(error) => {
-                            failed(index, codes::produce(&error), Some(error.to_string().into()))
+                    Batch::Taken(appending) => {
+                        match timeout_at(self.deadline, appending.committed()).await {
+                            Ok(Ok(accepted)) => committed(index, accepted),
+                            Ok(Err(error)) => failed(index, Refusal::because(&error)),
+                            // The batch may still be committed: nobody knows yet.
+                            Err(_) => failed(index, Refusal::of(ErrorCode::RequestTimedOut)),
                         }
-                    },
-                    Batch::Refused(code, message) => failed(index, code, message),
+                    }
+                    Batch::Refused(refusal) => failed(index, refusal),
                 });
             }
             topics.push(TopicProduceResponse {
@@ -134,7 +184,7 @@ impl Accepted {
     fn unanswered(self) -> Outcome {
         for topic in &self.topics {
             for (index, batch) in &topic.partitions {
-                if let Batch::Refused(code, message) = batch {
+                if let Batch::Refused(Refusal { code, message, .. }) = batch {
                     let why = message.as_deref().unwrap_or("");
                     let (topic, index) = (topic.name.as_str(), *index);
                     let close = format!("acks=0 to {topic}-{index} was refused: {code:?} {why}");
@@ -157,14 +207,19 @@ fn committed(index: i32, accepted: partition::Accepted) -> PartitionProduceRespo
     }
 }
 
-fn failed(index: i32, code: ErrorCode, message: Option<Str>) -> PartitionProduceResponse {
+fn failed(index: i32, refusal: Refusal) -> PartitionProduceResponse {
+    let at_fault = |batch_index| BatchIndexAndErrorMessage {
+        batch_index,
+        batch_index_error_message: refusal.message.clone(),
+    };
     PartitionProduceResponse {
         index,
-        error_code: code.code(),
+        error_code: refusal.code.code(),
+        record_errors: refusal.record.map(at_fault).into_iter().collect(),
         base_offset: -1,
         log_append_time_ms: -1,
         log_start_offset: -1,
-        error_message: message,
+        error_message: refusal.message,
         ..PartitionProduceResponse::default()
     }
 }

@@ -1,5 +1,7 @@
 //! DescribeGroups: groups in full.
 
+use std::collections::BTreeSet;
+
 use super::{ask, text, unexpected};
 use crate::dispatch::Context;
 use crate::group::{self, GroupError, GroupId, Request, Response};
@@ -17,7 +19,12 @@ const DEAD: Str = Str::from_static("Dead");
 /// Answers each group by itself.
 pub async fn handle(context: Context, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
     let mut groups = Vec::with_capacity(request.groups.len());
+    let mut seen = BTreeSet::new();
     for group_id in request.groups {
+        // An answer is no larger than what there is to say.
+        if !seen.insert(group_id.to_string()) {
+            continue;
+        }
         let describe = Request::Describe { group_id: GroupId::from(group_id.as_str()) };
         let answer = ask(&context, &group_id, describe).await;
         let failed = |code: ErrorCode, message: Option<Str>| DescribedGroup {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::random::Random;
 
 /// Bytes that a simulated disk writes whole or not at all.
-pub const SECTOR: usize = 512;
+pub const SECTOR: usize = crate::limits::SECTOR_BYTES;
 
 type Sector = [u8; SECTOR];
 
