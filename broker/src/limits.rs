@@ -81,6 +81,20 @@ pub const DISCARD_BYTES_MAX: usize = 1024 * 1024;
 /// have not taken theirs by then are cut off.
 pub const STOP_WAIT_MS: u64 = 5_000;
 
+/// Bytes of requests of one connection that are taken in and not answered. Once they are more, its
+/// socket is not read. So a request of any allowed size gets in, and a large one keeps the next
+/// one out until it is answered.
+pub const REQUESTS_OPEN_BYTES_MAX: u64 = 1024 * 1024;
+
+/// How long the broker works on answers for a client that has closed its sending side, in
+/// milliseconds. Those that are ready by then are sent; with the others the connection is closed,
+/// so that a client that left in the middle of a long poll does not keep its place.
+pub const CLOSED_WAIT_MS: u64 = 1_000;
+
+/// Open files that connections leave to the logs, the folder and the rings, at least. They leave
+/// a quarter of what the process may have open if that is more.
+pub const FILES_RESERVED_MIN: u64 = 64;
+
 /// How long an accept loop pauses when the process has no file descriptor or memory left, in
 /// milliseconds. The clients wait in the kernel meanwhile.
 pub const ACCEPT_PAUSE_MS: u64 = 100;

@@ -99,7 +99,13 @@ fn committed(client: &mut Client, topic: &Topic, partitions: &[i32]) -> Vec<(i64
         ..OffsetFetchRequestGroup::default()
     };
     let request = OffsetFetchRequest { groups: vec![group], ..OffsetFetchRequest::default() };
-    let answer = client.ask(&request, 8).groups.remove(0);
+    let answer = loop {
+        let answer = client.ask(&request, 8).groups.remove(0);
+        // A coordinator that has just started says so until it has read its partition.
+        if code(answer.error_code) != ErrorCode::CoordinatorLoadInProgress {
+            break answer;
+        }
+    };
     assert_eq!(code(answer.error_code), ErrorCode::None);
     answer.topics[0]
         .partitions

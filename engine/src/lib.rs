@@ -103,7 +103,8 @@
 //!   [`Log::durable`](log::Log::durable) confirmed is on stable storage. Under
 //!   [`FlushPolicy::Relaxed`](log::FlushPolicy) it survives the process only, and a loss of power
 //!   takes what came after the last sync. In both cases opening the log again gives a prefix of
-//!   what was appended, and [`RecoveryReport`](log::RecoveryReport) says what was cut off.
+//!   what was appended; what is cut off is copied to a file beside the segment first, and
+//!   [`RecoveryReport`](log::RecoveryReport) names it.
 //! - **A write or sync that fails** is never tried again, since the kernel may have dropped the
 //!   bytes and would report success. The log takes nothing more, and everybody who asks gets the
 //!   first failure ([`AppendError::Failed`](error::AppendError::Failed)), until it is opened anew.
@@ -112,9 +113,12 @@
 //!   [`AppendError::DiskFull`](error::AppendError::DiskFull). The log stays as it was, and the next
 //!   append tries again.
 //! - **Corruption.** A crash tears only what was in flight at the end of the last segment. Wrong
-//!   bytes anywhere else are reported ([`OpenError::Corrupt`](error::OpenError::Corrupt),
+//!   bytes that no torn write can leave are reported
+//!   ([`OpenError::Corrupt`](error::OpenError::Corrupt),
 //!   [`ReadError::Corrupt`](error::ReadError::Corrupt)) with the file, the position and the
-//!   [`Damage`](error::Damage); they are never served, and nothing is cut.
+//!   [`Damage`](error::Damage); they are never served, and nothing is cut. Damage that looks like
+//!   a torn write is cut as one, and kept in the file named above. A batch's leader epoch is
+//!   outside of its checksum, as Kafka's format has it, and so is not guarded.
 //! - **Memory** is bounded by [`ShardSettings`](shard::ShardSettings): at the bound, appends and
 //!   cold reads wait, which is how a slow disk slows its producers. Every other bound is in
 //!   [`limits`].

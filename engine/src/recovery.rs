@@ -4,18 +4,46 @@
 //!
 //! - Sealed segments are exact: a segment is cut to length and synced before the next one's file is
 //!   made. Anything else in them is damage.
-//! - The last segment ends in whatever writes were in flight, torn in any way, then in zeros of
-//!   reserved space. Its valid prefix counts; the rest is cut.
-//! - Writes in flight reach at most [`WRITE_BYTES_IN_FLIGHT_MAX`], or one batch, past the first
-//!   that did not get there. If a valid batch follows further away than that, the bytes between
-//!   were once written and acknowledged, and are damaged now: that is reported, and nothing is
-//!   cut. Under [`FlushPolicy::Relaxed`] a loss of power may tear whatever was not synced, so there
-//!   everything after the valid prefix is cut.
+//! - The last segment ends in whatever writes were in flight, torn, then in reserved space.
 //! - Files named `.deleted` or `.tmp` are leftovers of a removal or replacement, and go.
 //! - Segments wholly below the log start offset are leftovers of a retention, and go.
 //!
-//! The valid prefix is synced before it counts as durable: a killed process may have left it in
-//! the kernel's hands only.
+//! # The end of the last segment
+//!
+//! ```text
+//!                        acknowledged end
+//! |  acknowledged batches       |  writes in flight, torn  |  reserved: zeros  |
+//! '---- valid prefix ------------------'
+//!                                      ^ the first invalid byte is never before the acknowledged
+//!                                        end, unless bytes have changed at rest
+//! ```
+//!
+//! The valid prefix counts. It is synced before it counts as durable: a killed process may have
+//! left it in the kernel's hands only. What follows it was torn by the crash, or was acknowledged
+//! and has changed since. The faults these two are told apart under:
+//!
+//! - A sector (512 bytes) is written whole or not at all, and later writes of the same sector carry
+//!   the same bytes and more. In its first write it may also become garbage by a loss of power.
+//! - Space past the written end never held anything but zeros: files are new, never recycled, and
+//!   whatever is cut off is gone from the disk before anything is appended again.
+//! - Writes in flight reach at most [`WRITE_BYTES_IN_FLIGHT_MAX`], or one batch, past the first
+//!   that did not get there, and only what was written before all of them is acknowledged. Under
+//!   [`FlushPolicy::Relaxed`] a loss of power may tear whatever was not synced.
+//!
+//! So the log is refused, and nothing is changed, if
+//!
+//! 1. a valid batch follows further away than writes in flight reach (not under
+//!    [`FlushPolicy::Relaxed`]): what is invalid had been acknowledged; or
+//! 2. the invalid batch was written whole and has changed since, which [`tear`] proves for small
+//!    batches from their neighbours in the same sectors, and for all batches if a single bit is
+//!    wrong.
+//!
+//! Everything else may be a torn write, and is cut. It may also be damage: several wrong bits in a
+//! batch that fills sectors of its own look like a write torn by a loss of power. So what is cut is
+//! copied into a file of its own before it goes (see [`evidence`]), and the report names it.
+//!
+//! What remains unnoticed: a sector that turned to zeros at the very end of the log, and the leader
+//! epoch of a batch, which Kafka's format leaves out of the checksum.
 
 mod evidence;
 mod tear;
@@ -596,6 +624,11 @@ impl<I: Io> Recovery<'_, I> {
         let corrupt = |damage| OpenError::Corrupt { path: path.to_owned(), position, damage };
         if let Some(clean) = self.manifest.clean.filter(|clean| clean.end > end) {
             let early = Damage::EndsEarly { expected: clean.end, found: end };
+            return Err(corrupt(walked.damage.unwrap_or(early)));
+        }
+        let start = self.manifest.start;
+        if start > end && self.settings.durability == FlushPolicy::EveryBatch {
+            let early = Damage::EndsEarly { expected: start, found: end };
             return Err(corrupt(walked.damage.unwrap_or(early)));
         }
         let mut keep = length;

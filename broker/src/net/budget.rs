@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::limits::FILES_RESERVED_MIN;
+
 /// The broker's count of connections. Shared by the shards; touched when a client comes or goes.
 #[derive(Debug, Clone)]
 pub struct ConnectionBudget {
@@ -19,6 +21,17 @@ struct Shared {
 #[derive(Debug)]
 pub struct Admission {
     shared: Arc<Shared>,
+}
+
+/// How many connections a process serves that is to serve `max` and may have `files_max` files
+/// open (`None` is as many as it likes). A connection is an open file, and so is a segment: a
+/// quarter of the files, [`FILES_RESERVED_MIN`] at least, is left to everything else.
+#[must_use]
+pub fn connections_max(max: usize, files_max: Option<u64>) -> usize {
+    let Some(files_max) = files_max else { return max };
+    let reserved = (files_max / 4).max(FILES_RESERVED_MIN);
+    let for_connections = files_max.saturating_sub(reserved);
+    usize::try_from(for_connections).map_or(max, |for_connections| max.min(for_connections))
 }
 
 impl ConnectionBudget {
@@ -69,5 +82,17 @@ mod tests {
         drop(first);
         assert!(budget.admit().is_some());
         assert_eq!(budget.open(), 1);
+    }
+
+    #[test]
+    fn connections_leave_files_to_the_logs() {
+        assert_eq!(connections_max(65_536, None), 65_536);
+        assert_eq!(connections_max(65_536, Some(1 << 20)), 65_536);
+        assert_eq!(connections_max(65_536, Some(4096)), 3072);
+        assert_eq!(connections_max(3072, Some(4096)), 3072);
+        assert_eq!(connections_max(65_536, Some(200)), 136);
+        assert_eq!(connections_max(100, Some(200)), 100);
+        assert_eq!(connections_max(100, Some(64)), 0);
+        assert_eq!(connections_max(100, Some(0)), 0);
     }
 }

@@ -9,7 +9,9 @@
 //! request; the writer finishes one answer after the other and gathers those that are ready at
 //! once. So a client that does not read its answers stops its own writer, then its own reader,
 //! and costs the answers of one send and the requests in the queue. No read is ever abandoned:
-//! what ends a read is the end of the socket.
+//! what ends a read is the end of the socket. After it, what is owed is waited for a little
+//! longer ([`NetSettings::closed_wait`](super::NetSettings::closed_wait)): the client may have
+//! closed its sending side only.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -148,7 +150,7 @@ async fn serve<S: Service>(
     registry: Rc<Registry<S::Pending>>,
     connection: Rc<Connection<S::Pending>>,
 ) {
-    let writer = task::spawn(write::<S>(Rc::clone(&connection), Rc::clone(&registry)));
+    let mut writer = task::spawn(write::<S>(Rc::clone(&connection), Rc::clone(&registry)));
     let buffer = ReceiveBuffer::new(registry.settings().request_bytes_max);
     let session = Rc::new(service.open(connection.peer));
     let end = read(&*service, &session, &connection, &registry, buffer).await;
@@ -157,8 +159,16 @@ async fn serve<S: Service>(
         _ => connection.queue.end(),
     }
     tell(&end, connection.peer, &registry);
-    // A writer that panicked has raised the alarm; there is nothing to add here.
-    let _ = writer.await;
+    // A stopping broker has a time of its own for answers.
+    let closed = !matches!(end, ReadEnd::Stopping);
+    tokio::select! {
+        // A writer that panicked has raised the alarm; there is nothing to add here.
+        _ = &mut writer => {}
+        () = tokio::time::sleep(registry.settings().closed_wait), if closed => {
+            connection.queue.wait_no_more();
+            let _ = writer.await;
+        }
+    }
     if !connection.queue.is_broken() {
         part(&connection.stream).await;
     }
@@ -197,12 +207,13 @@ async fn read<S: Service>(
                 Ok(None) => break,
                 Err(error) => return error.into(),
             };
+            let request_bytes = frame.len();
             let outcome = {
                 let _waits = WaitsForBroker::new(&connection.waiting_for_broker);
                 service.accept(session, frame).await
             };
             match outcome {
-                Outcome::Answer(pending) => connection.queue.push(pending),
+                Outcome::Answer(pending) => connection.queue.push(request_bytes, pending),
                 Outcome::Silent => {}
                 Outcome::Close(reason) => return ReadEnd::Refused(reason),
             }
@@ -251,6 +262,7 @@ async fn write<S: Service>(
             return connection.cut_off();
         };
         output.push(answer);
+        connection.queue.answered();
         next = if output.is_full() { None } else { connection.queue.try_next() };
         if next.is_none() {
             if let Err(error) = send(&connection, &registry, &mut output).await {
@@ -283,8 +295,8 @@ async fn finish<S: Service>(
     }
     let _waits = WaitsForBroker::new(&connection.waiting_for_broker);
     // Ends early when the connection breaks, so that nothing is kept for a client that is gone.
-    let answer = poll_fn(|cx| match connection.queue.poll_broken(cx) {
-        Poll::Ready(Broken) => Poll::Ready(None),
+    let answer = poll_fn(|cx| match connection.queue.poll_given_up(cx) {
+        Poll::Ready(()) => Poll::Ready(None),
         Poll::Pending => answer.as_mut().poll(cx),
     });
     Ok(answer.await)
@@ -297,7 +309,7 @@ async fn send<P: 'static>(
     output: &mut Output,
 ) -> io::Result<()> {
     output.send(&connection.stream, || connection.active_at.set(registry.tick())).await?;
-    connection.queue.sent_all_taken();
+    connection.queue.sent_all_answered();
     Ok(())
 }
 

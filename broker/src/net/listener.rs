@@ -166,7 +166,12 @@ pub(super) async fn accept<S: Service>(
                 None => {
                     if let Some(unsaid) = registry.turned_away.due() {
                         let max = budget.max();
-                        tracing::warn!(%peer, unsaid, "closed a connection above max.connections={max}");
+                        tracing::warn!(
+                            %peer,
+                            unsaid,
+                            "closed a connection: {max} are open, as many as max.connections and \
+                             the limit of open files allow"
+                        );
                     }
                 }
             },

@@ -28,7 +28,7 @@ use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
 
-pub use budget::{Admission, ConnectionBudget};
+pub use budget::{Admission, ConnectionBudget, connections_max};
 pub use listener::{BindError, SocketBuffers, bind};
 pub use receive::ReceiveBuffer;
 pub use registry::NetSettings;

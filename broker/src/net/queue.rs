@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
 
+use crate::limits::REQUESTS_OPEN_BYTES_MAX;
+
 /// Why a connection's reader gets no place for another request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Broken;
@@ -12,21 +14,49 @@ pub(super) struct Broken;
 /// A bounded queue between a connection's reader and its writer.
 ///
 /// A request takes a place before it is looked at and holds it until its answer has been sent;
-/// when all places are taken the reader waits, and with it the client.
+/// when all places are taken, or the requests that hold them have more than
+/// [`REQUESTS_OPEN_BYTES_MAX`] bytes, the reader waits, and with it the client.
+///
+/// ```text
+///  sent ─────────► answered ─────────► taken ─────────► queued
+///        gathered           at most 1         waiting
+///       └─────────────── open: they hold places ───────┘
+/// ```
 pub(super) struct AnswerQueue<P> {
     state: RefCell<State<P>>,
 }
 
+/// How many requests have come to some point since the connection began, and their bytes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Tally {
+    requests: u64,
+    bytes: u64,
+}
+
+impl Tally {
+    fn add(&mut self, bytes: u64) {
+        self.requests += 1;
+        self.bytes += bytes;
+    }
+}
+
+struct Owed<P> {
+    number: u64,
+    request_bytes: u64,
+    pending: P,
+}
+
 struct State<P> {
-    waiting: VecDeque<(u64, P)>,
-    /// The number that the next answer to be queued gets.
-    next_in: u64,
-    /// The number of the next answer to be taken by the writer.
-    next_out: u64,
-    /// How many answers have been sent.
-    sent: u64,
+    waiting: VecDeque<Owed<P>>,
+    queued: Tally,
+    /// Taken by the writer, which may be waiting for the last of them.
+    taken: Tally,
+    answered: Tally,
+    sent: Tally,
     places: u64,
     ended: bool,
+    /// Answers that are not ready are not waited for.
+    late: bool,
     broken: bool,
     writer: Option<Waker>,
     reader: Option<Waker>,
@@ -46,10 +76,15 @@ impl<P> State<P> {
     }
 
     fn take(&mut self) -> Option<P> {
-        let (number, pending) = self.waiting.pop_front()?;
-        assert_eq!(number, self.next_out, "connection.responses_in_request_order");
-        self.next_out += 1;
+        let Owed { number, request_bytes, pending } = self.waiting.pop_front()?;
+        assert_eq!(number, self.taken.requests, "connection.responses_in_request_order");
+        self.taken.add(request_bytes);
         Some(pending)
+    }
+
+    fn has_place(&self) -> bool {
+        self.queued.requests - self.sent.requests < self.places
+            && self.queued.bytes - self.sent.bytes <= REQUESTS_OPEN_BYTES_MAX
     }
 }
 
@@ -59,11 +94,13 @@ impl<P> AnswerQueue<P> {
         Self {
             state: RefCell::new(State {
                 waiting: VecDeque::new(),
-                next_in: 0,
-                next_out: 0,
-                sent: 0,
+                queued: Tally::default(),
+                taken: Tally::default(),
+                answered: Tally::default(),
+                sent: Tally::default(),
                 places,
                 ended: false,
+                late: false,
                 broken: false,
                 writer: None,
                 reader: None,
@@ -77,7 +114,7 @@ impl<P> AnswerQueue<P> {
             let mut state = self.state.borrow_mut();
             if state.broken {
                 Poll::Ready(Err(Broken))
-            } else if state.next_in - state.sent < state.places {
+            } else if state.has_place() {
                 Poll::Ready(Ok(()))
             } else {
                 state.reader = Some(cx.waker().clone());
@@ -87,15 +124,17 @@ impl<P> AnswerQueue<P> {
         .await
     }
 
-    /// Queues the answer to the request that was looked at last. For the reader.
-    pub(super) fn push(&self, pending: P) {
+    /// Queues the answer to the request that was looked at last, which has `request_bytes`. For
+    /// the reader.
+    pub(super) fn push(&self, request_bytes: usize, pending: P) {
         let mut state = self.state.borrow_mut();
         if state.broken {
             return;
         }
-        let number = state.next_in;
-        state.next_in += 1;
-        state.waiting.push_back((number, pending));
+        let number = state.queued.requests;
+        let request_bytes = u64::try_from(request_bytes).unwrap_or(u64::MAX);
+        state.queued.add(request_bytes);
+        state.waiting.push_back(Owed { number, request_bytes, pending });
         state.wake_writer();
     }
 
@@ -103,6 +142,14 @@ impl<P> AnswerQueue<P> {
     pub(super) fn end(&self) {
         let mut state = self.state.borrow_mut();
         state.ended = true;
+        state.wake_writer();
+    }
+
+    /// From now on no answer is waited for; those that are ready are still sent. Comes after
+    /// [`Self::end`].
+    pub(super) fn wait_no_more(&self) {
+        let mut state = self.state.borrow_mut();
+        state.late = true;
         state.wake_writer();
     }
 
@@ -140,18 +187,24 @@ impl<P> AnswerQueue<P> {
         self.state.borrow_mut().take()
     }
 
-    /// All answers taken so far have been sent: their places are free. For the writer.
-    pub(super) fn sent_all_taken(&self) {
+    /// The answer taken last is there. For the writer.
+    pub(super) fn answered(&self) {
         let mut state = self.state.borrow_mut();
-        state.sent = state.next_out;
+        state.answered = state.taken;
+    }
+
+    /// All answers that were there have been sent: their places are free. For the writer.
+    pub(super) fn sent_all_answered(&self) {
+        let mut state = self.state.borrow_mut();
+        state.sent = state.answered;
         state.wake_reader();
     }
 
-    /// Ready once the connection is broken. For the writer.
-    pub(super) fn poll_broken(&self, cx: &mut Context<'_>) -> Poll<Broken> {
+    /// Ready once an answer that is not there is not to be waited for. For the writer.
+    pub(super) fn poll_given_up(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.borrow_mut();
-        if state.broken {
-            Poll::Ready(Broken)
+        if state.broken || state.late {
+            Poll::Ready(())
         } else {
             state.writer = Some(cx.waker().clone());
             Poll::Pending
@@ -182,7 +235,7 @@ mod tests {
         let queue = AnswerQueue::new(8);
         for n in 0..5 {
             assert_eq!(ready(queue.place()), Some(Ok(())));
-            queue.push(n);
+            queue.push(1, n);
         }
         queue.end();
         let taken: Vec<i32> = std::iter::from_fn(|| ready(queue.next()).flatten()).collect();
@@ -192,26 +245,58 @@ mod tests {
     #[test]
     fn a_place_is_free_when_its_answer_was_sent_and_not_when_it_was_taken() {
         let queue = AnswerQueue::new(2);
-        queue.push('a');
-        queue.push('b');
+        queue.push(1, 'a');
+        queue.push(1, 'b');
         assert_eq!(ready(queue.place()), None);
         assert_eq!(queue.try_next(), Some('a'));
+        queue.answered();
         assert_eq!(ready(queue.place()), None);
-        queue.sent_all_taken();
+        queue.sent_all_answered();
         assert_eq!(ready(queue.place()), Some(Ok(())));
+    }
+
+    #[test]
+    fn a_large_request_gets_in_and_keeps_others_out_until_its_own_answer_was_sent() {
+        let queue = AnswerQueue::new(8);
+        queue.push(10, "small");
+        assert_eq!(ready(queue.place()), Some(Ok(())));
+        queue.push(100 << 20, "large");
+        assert_eq!(ready(queue.place()), None);
+        assert_eq!(queue.try_next(), Some("small"));
+        queue.answered();
+        assert_eq!(queue.try_next(), Some("large"));
+        // The small one's answer leaves while the large one's is waited for.
+        queue.sent_all_answered();
+        assert_eq!(ready(queue.place()), None);
+        queue.answered();
+        queue.sent_all_answered();
+        assert_eq!(ready(queue.place()), Some(Ok(())));
+    }
+
+    #[test]
+    fn answers_are_still_taken_and_no_longer_waited_for_when_they_are_late() {
+        let queue = AnswerQueue::new(8);
+        let mut cx = Context::from_waker(Waker::noop());
+        queue.push(1, 'a');
+        queue.end();
+        assert_eq!(queue.poll_given_up(&mut cx), Poll::Pending);
+        queue.wait_no_more();
+        assert_eq!(queue.poll_given_up(&mut cx), Poll::Ready(()));
+        assert_eq!(ready(queue.next()), Some(Some('a')));
+        assert!(!queue.is_broken());
     }
 
     #[test]
     fn a_broken_connection_drops_what_it_owes_and_lets_both_sides_go() {
         let queue = AnswerQueue::new(1);
         let held = std::rc::Rc::new(());
-        queue.push(std::rc::Rc::clone(&held));
+        queue.push(1, std::rc::Rc::clone(&held));
         assert_eq!(ready(queue.place()), None);
         queue.break_off();
         assert_eq!(std::rc::Rc::strong_count(&held), 1);
         assert_eq!(ready(queue.place()), Some(Err(Broken)));
         assert!(ready(queue.next()).expect("at once").is_none());
-        queue.push(std::rc::Rc::clone(&held));
+        queue.push(1, std::rc::Rc::clone(&held));
         assert_eq!(std::rc::Rc::strong_count(&held), 1);
     }
 }

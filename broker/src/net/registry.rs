@@ -25,6 +25,8 @@ pub struct NetSettings {
     pub requests_open_max: usize,
     /// How long a connection may be silent: `connections.max.idle.ms`.
     pub idle_max: Option<Duration>,
+    /// How long answers are worked on for a client that has closed its sending side.
+    pub closed_wait: Duration,
     /// How long stopping waits for answers that are owed.
     pub stop_wait: Duration,
 }

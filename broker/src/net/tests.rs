@@ -73,6 +73,7 @@ fn settings() -> NetSettings {
         request_bytes_max: 4 << 20,
         requests_open_max: 8,
         idle_max: None,
+        closed_wait: Duration::from_secs(20),
         stop_wait: Duration::from_secs(20),
     }
 }
@@ -262,6 +263,56 @@ fn a_client_that_has_sent_its_last_request_still_gets_its_answers() {
     assert_eq!(client.receive(), b"w1");
     assert_eq!(client.receive(), b"e2");
     client.is_closed();
+    server.stop();
+}
+
+#[test]
+fn a_client_that_left_in_a_long_poll_gives_its_place_back_after_a_short_wait() {
+    let closed_wait = Duration::from_millis(50);
+    let server = Server::start(NetSettings { closed_wait, ..settings() }, 1);
+    let mut left = server.client();
+    left.echoes(b"e");
+    left.send(b"w for ever");
+    drop(left);
+    // The server learns of it in its own time.
+    while {
+        let mut next = server.client();
+        next.try_send(b"e next").and_then(|()| next.try_receive()).is_err()
+    } {}
+    server.stop();
+}
+
+#[test]
+fn a_client_that_has_sent_its_last_request_gets_what_is_ready_and_is_closed() {
+    let closed_wait = Duration::from_millis(50);
+    let server = Server::start(NetSettings { closed_wait, ..settings() }, 10);
+    let mut client = server.client();
+    for frame in [b"e1", b"b2", b"e3", b"w4", b"e5"] {
+        client.send(frame);
+    }
+    client.0.shutdown(Shutdown::Write).expect("half closed");
+    assert_eq!(client.receive(), b"e1");
+    assert_eq!(client.receive().len(), 1 << 20);
+    assert_eq!(client.receive(), b"e3");
+    client.is_closed();
+    server.stop();
+}
+
+#[test]
+fn large_requests_that_are_not_answered_stop_the_reading_though_they_are_few() {
+    let server = Server::start(NetSettings { requests_open_max: 1000, ..settings() }, 10);
+    let mut client = server.client();
+    client.0.set_write_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+    let frame = vec![b'w'; 2 << 20];
+    // The kernel holds some on their way.
+    let sent = (0..100).take_while(|_| client.try_send(&frame).is_ok()).count();
+    assert!((1..100).contains(&sent), "{sent} of 100 requests were taken");
+    let mut other = server.client();
+    for _ in 0..sent {
+        other.send(b"g");
+        assert_eq!(client.receive(), frame);
+    }
+    drop(client);
     server.stop();
 }
 

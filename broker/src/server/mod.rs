@@ -27,7 +27,7 @@ pub use life::Failure;
 use crate::config::{BrokerConfig, Endpoint};
 use crate::control::{self, Asks, ControlHandle, ControlStart};
 use crate::data_dir::DataDir;
-use crate::limits::STOP_WAIT_MS;
+use crate::limits::{CLOSED_WAIT_MS, STOP_WAIT_MS};
 use crate::metadata::MetadataImage;
 use crate::net::{self, BindError, ConnectionBudget, NetSettings, SocketBuffers};
 use crate::shard::mailbox::{ShardId, mesh};
@@ -101,13 +101,14 @@ impl Server {
     /// acknowledged before is there.
     ///
     /// Blocks; not for use inside an async task. Raises the process's limit of open files to the
-    /// most that it may have.
+    /// most that it may have, and serves fewer connections than configured where that limit would
+    /// leave too few files to the logs ([`net::connections_max`]).
     ///
     /// # Errors
     ///
     /// [`StartError`]. Nothing runs, nothing is listened on and nothing is locked then.
     pub fn start(mut config: BrokerConfig) -> Result<RunningServer, StartError> {
-        raise_file_limit();
+        let files_max = raise_file_limit();
         let data_dir = DataDir::open(&config.data_dir)?;
         config.data_dir = data_dir.path().to_owned();
         let address = resolve(&config.listener)?;
@@ -132,7 +133,7 @@ impl Server {
             control_thread: None,
             data_dir,
         };
-        let commands = server.start_shards(listeners)?;
+        let commands = server.start_shards(listeners, files_max)?;
         server.start_control(asks, advertised, commands)?;
         if let Some(failure) = server.life.failure() {
             return Err(StartError::Failed(failure));
@@ -152,14 +153,32 @@ fn resolve(endpoint: &Endpoint) -> Result<SocketAddr, StartError> {
 }
 
 /// Lets the process have as many files open as it may: each connection and each segment is one.
-fn raise_file_limit() {
+/// Says how many that are, or `None` if there is no limit.
+fn raise_file_limit() -> Option<u64> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum {
         let wanted = Rlimit { current: maximum, maximum };
         if let Err(error) = setrlimit(Resource::Nofile, wanted) {
             tracing::warn!(?current, ?maximum, %error, "the limit of open files stays as it is");
+            return current;
         }
     }
+    maximum
+}
+
+/// The connections that the broker serves, with a word if they are fewer than configured.
+fn connection_budget(configured: usize, files_max: Option<u64>) -> ConnectionBudget {
+    let max = net::connections_max(configured, files_max);
+    if max < configured {
+        tracing::warn!(
+            configured,
+            connections_max = max,
+            files_max,
+            "serving fewer connections than max.connections, so that files are left to the logs; \
+             raise the limit of open files (ulimit -n)"
+        );
+    }
+    ConnectionBudget::new(max)
 }
 
 /// A broker that runs. Dropping it stops it, as [`RunningServer::stop`] does.
@@ -224,10 +243,11 @@ impl RunningServer {
     fn start_shards(
         &mut self,
         listeners: Vec<TcpListener>,
+        files_max: Option<u64>,
     ) -> Result<Vec<mpsc::UnboundedSender<ShardCommand>>, StartError> {
         let config = &self.config;
         let endpoints = mesh(config.shards).map_err(StartError::kernel("eventfd"))?;
-        let budget = ConnectionBudget::new(config.max_connections);
+        let budget = connection_budget(config.max_connections, files_max);
         let cores = thread::cores();
         let image = Arc::new(MetadataImage::default());
         let (started, starts) = std_mpsc::channel();
@@ -253,6 +273,7 @@ impl RunningServer {
                     request_bytes_max: config.socket_request_max_bytes,
                     requests_open_max: config.connection_queued_max_requests,
                     idle_max: config.connections_max_idle,
+                    closed_wait: Duration::from_millis(CLOSED_WAIT_MS),
                     stop_wait: Duration::from_millis(STOP_WAIT_MS),
                 },
                 budget: budget.clone(),

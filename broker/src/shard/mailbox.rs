@@ -399,9 +399,9 @@ mod tests {
             let calls: Vec<_> = (0..10 * CALLS_IN_FLIGHT)
                 .map(|n| {
                     let router = router.clone();
-                    tokio::task::spawn_local(async move {
-                        (n, router.call(ShardId(1), n).await.await)
-                    })
+                    tokio::task::spawn_local(
+                        async move { (n, router.call(ShardId(1), n).await.await) },
+                    )
                 })
                 .collect();
             for call in calls {

@@ -22,14 +22,6 @@ pub enum RecordError {
         /// The length found.
         length: i32,
     },
-    /// Attribute bits are set, though none is defined.
-    #[error("record {index} has attributes {attributes:#04x}; none are defined")]
-    Attributes {
-        /// Which record of the batch, from 0.
-        index: u32,
-        /// The bits found.
-        attributes: u8,
-    },
     /// Offset deltas must be 0, 1, 2 and so on.
     #[error("record {index} has offset delta {delta}; it must be its index")]
     OffsetDelta {
@@ -142,10 +134,8 @@ impl<'a> RecordIter<'a> {
             usize::try_from(length).map_err(|_| RecordError::NegativeLength { index, length })?;
         let (mut rest, after) = self.rest.split_at_checked(length).ok_or(malformed)?;
         self.rest = after;
-        let (&attributes, tail) = rest.split_first().ok_or(malformed)?;
-        if attributes != 0 {
-            return Err(RecordError::Attributes { index, attributes });
-        }
+        // A record's attributes: no bit of them means anything, and Kafka ignores them too.
+        let (_, tail) = rest.split_first().ok_or(malformed)?;
         rest = tail;
         let timestamp_delta = take_i64(&mut rest).ok_or(malformed)?;
         let offset_delta = take_i32(&mut rest).ok_or(malformed)?;

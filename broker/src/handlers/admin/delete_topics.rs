@@ -9,7 +9,7 @@ use crate::protocol::messages::{
     DeletableTopicResult, DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse,
 };
 
-/// Deletes topics, each by itself: their records are gone when this is answered.
+/// Deletes topics, each by itself: no record of theirs can be read when this is answered.
 pub async fn handle(context: Context, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
     let by_name = |name: &Str| DeleteTopicState { name: Some(name.clone()), ..Default::default() };
     let mut asked = request.topics;

@@ -49,7 +49,9 @@ pub async fn handle(context: Context, request: MetadataRequest) -> MetadataRespo
 /// What is asked for, without repetitions: an answer is no larger than the cluster.
 fn once_each(mut asked: Vec<MetadataRequestTopic>) -> Vec<MetadataRequestTopic> {
     let mut seen = BTreeSet::new();
-    asked.retain(|topic| seen.insert((topic.name.as_ref().map(ToString::to_string), topic.topic_id)));
+    asked.retain(|topic| {
+        seen.insert((topic.name.as_ref().map(ToString::to_string), topic.topic_id))
+    });
     asked
 }
 

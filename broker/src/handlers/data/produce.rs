@@ -13,8 +13,8 @@ use crate::metadata::{MetadataImage, TopicId};
 use crate::partition::{self, ProduceError};
 use crate::protocol::codec::{DecodeError, Message, Reader, Str};
 use crate::protocol::messages::{
-    BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse,
-    TopicProduceResponse,
+    BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest,
+    ProduceResponse, TopicProduceResponse,
 };
 use crate::protocol::{ApiKey, ErrorCode};
 use crate::shard::Appending;

@@ -190,7 +190,7 @@ impl Scan<'_> {
     fn end(&self, broken: Option<String>, rest: Option<Rest>, findings: &mut Findings) {
         if let Some(text) = broken {
             if self.may_be_torn {
-                findings.note(self.log, format!("torn end: {text}"));
+                findings.note(self.log, format!("torn end, or damage that looks like one: {text}"));
             } else {
                 findings.problem(self.log, text);
             }
@@ -201,7 +201,9 @@ impl Scan<'_> {
         match (self.may_be_torn, zeros) {
             // Space that was reserved ahead: every log that was not closed has some.
             (true, true) => findings.note(self.log, text),
-            (true, false) => findings.note(self.log, format!("torn end: {text}")),
+            (true, false) => {
+                findings.note(self.log, format!("torn end, or damage that looks like one: {text}"))
+            }
             (false, _) => findings.problem(self.log, text),
         }
     }
