@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ringlog_engine::batch::{BatchBuilder, BatchOptions};
 use ringlog_engine::error::{Damage, OpenError};
 use ringlog_engine::io::Io;
 use ringlog_engine::io::sim::SimIo;
@@ -159,6 +160,29 @@ fn damage_that_looks_like_a_torn_write_is_cut_and_kept() {
         let (held, report) = reopen(&io, &large()).await.unwrap();
         assert_eq!((held, report.cut, report.ignored), (2, None, vec![]));
     });
+}
+
+#[test]
+fn a_missing_sector_with_a_single_bit_in_it_is_a_torn_write() {
+    let io = SimIo::new(1);
+    let length = io.run(async {
+        let mut value = batch(1, 1_000, 7, 1);
+        value[900..].fill(0);
+        value[1_050] = 1;
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        builder.push(ms(1), None, Some(&value), &[]);
+        let bytes = builder.finish().unwrap();
+        let log = open(&shard(&io), Path::new(DIR), large()).await;
+        append(&log, &bytes).await;
+        bytes.len()
+    });
+    let io = io.kill();
+    let bits = |bytes: &[u8]| bytes.iter().map(|byte| byte.count_ones()).sum::<u32>();
+    let image = io.read_file(Path::new(FIRST)).unwrap();
+    assert_eq!(bits(&image[1_024..length]), 1);
+    let io = changed(&io, 1, |bytes| bytes[1_024..length].fill(0));
+    let (held, report) = io.run(reopen(&io, &large())).unwrap();
+    assert!(held == 0 && report.cut.is_some());
 }
 
 #[test]

@@ -223,12 +223,12 @@ impl Partition {
         let _turn = self.turns.take().await;
         let config = Rc::clone(&self.config.borrow());
         self.ready_for(&config, all_replicas)?;
-        let batch = validate::check(records, &config, zstd_allowed, self.clock.wall()).await?;
+        let valid = validate::check(records, &config, zstd_allowed, self.clock.wall()).await?;
         let stamp = match config.timestamp_type {
             TimestampType::CreateTime => None,
             TimestampType::LogAppendTime => Some(self.clock.wall()),
         };
-        self.append_checked(&batch, stamp).await
+        self.append_checked(&valid.batch, stamp).await
     }
 
     /// Takes a batch that this broker has built itself.

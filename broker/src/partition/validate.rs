@@ -81,6 +81,14 @@ impl ValidationError {
     }
 }
 
+/// A batch that may be given an offset.
+pub(super) struct Valid<'a> {
+    pub(super) batch: CheckedBatch<'a>,
+    /// The largest timestamp of its records, whatever its header says: retention and searches by
+    /// time go by it.
+    pub(super) max_timestamp: Timestamp,
+}
+
 /// Checks one batch, as a producer sent it, against the rules of its topic.
 ///
 /// Looks after the shard's other tasks every [`WALK_BYTES_PER_TURN`] decompressed bytes.
@@ -93,7 +101,7 @@ pub(super) async fn check<'a>(
     rules: &TopicConfig,
     zstd_allowed: bool,
     now: Timestamp,
-) -> Result<CheckedBatch<'a>, ValidationError> {
+) -> Result<Valid<'a>, ValidationError> {
     if records.is_empty() {
         return Err(ValidationError::Empty);
     }
@@ -107,8 +115,8 @@ pub(super) async fn check<'a>(
         return Err(ValidationError::MoreThanOne { extra: rest.len() });
     }
     check_attributes(&batch, zstd_allowed)?;
-    walk(&batch, rules, now).await?;
-    Ok(batch)
+    let max_timestamp = walk(&batch, rules, now).await?;
+    Ok(Valid { batch, max_timestamp })
 }
 
 fn check_attributes(batch: &CheckedBatch<'_>, zstd_allowed: bool) -> Result<(), ValidationError> {
@@ -132,7 +140,8 @@ async fn walk(
     batch: &CheckedBatch<'_>,
     rules: &TopicConfig,
     now: Timestamp,
-) -> Result<(), ValidationError> {
+) -> Result<Timestamp, ValidationError> {
+    let mut latest = Timestamp::NONE;
     let base = batch.header().base_timestamp.millis();
     let window = Window::new(rules, now);
     let mut refused = None;
@@ -149,6 +158,7 @@ async fn walk(
             }
             let timestamp = base.saturating_add(record.timestamp_delta);
             let index = record.index;
+            latest = latest.max(Timestamp::from_millis(timestamp));
             if !window.holds(timestamp) {
                 refused = Some(ValidationError::Timestamp {
                     index,
@@ -164,7 +174,7 @@ async fn walk(
             return Err(refused);
         }
         match progress {
-            Progress::Done => return Ok(()),
+            Progress::Done => return Ok(latest),
             Progress::More => tokio::task::yield_now().await,
         }
     }
