@@ -443,3 +443,59 @@ fn producers_at_the_same_time_get_offsets_without_gaps() {
     assert_eq!(stored, told, "every value stands at the offset that its producer was told");
     assert!((0..100).eq(stored[..100].iter().map(|(_, offset, _)| *offset)));
 }
+
+#[test]
+fn clients_cannot_write_to_the_brokers_own_topics() {
+    let broker = Broker::start();
+    let mut client = broker.client();
+    metadata(&mut client, &["__consumer_offsets"], true);
+    let topic = find_topic(&mut client, "__consumer_offsets");
+    let batch = keyed(BatchOptions::default(), &[(Some("key"), "value")]);
+    assert_eq!(refused(&mut client, &topic, 0, &batch), ErrorCode::InvalidTopicException);
+}
+
+#[test]
+fn a_duplicate_is_told_the_append_time_of_the_first() {
+    let broker = Broker::start();
+    let mut client = broker.client();
+    let configs = [("message.timestamp.type", "LogAppendTime")];
+    let topic = create_topic(&mut client, "stamped", 1, &configs);
+    let producer = producer_id(&mut client);
+    let batch = sequenced(producer, 0, 0, 1);
+    let first = produce_at(&mut client, 9, &topic, 0, &batch);
+    let mut again = produce_at(&mut client, 9, &topic, 0, &batch);
+    // Until the clock has moved on, the retry would be told the same time by chance.
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < std::time::Duration::from_millis(20) {
+        again = produce_at(&mut client, 9, &topic, 0, &batch);
+    }
+    assert_eq!(code(again.error_code), ErrorCode::None);
+    assert_eq!(again.base_offset, first.base_offset);
+    assert_eq!(again.log_append_time_ms, first.log_append_time_ms);
+}
+
+#[test]
+fn clients_that_do_not_read_do_not_keep_others_from_writing() {
+    let broker = Broker::with(&[
+        "shards=1",
+        "socket.request.max.bytes=2097152",
+        "shard.buffer.bytes=16777216",
+        "shard.cache.bytes=8388608",
+    ]);
+    let mut client = broker.client();
+    let topic = create_topic(&mut client, "unread", 1, &[]);
+    let batch = large(500_000);
+    let mut unread = Vec::new();
+    for _ in 0..20 {
+        for _ in 0..4 {
+            produce(&mut client, &topic, 0, &batch);
+        }
+        let mut reader = broker.client();
+        // More answers than the kernel holds for a client that does not take them.
+        for _ in 0..40 {
+            reader.send(&fetch_request(&topic, &[(0, 0)]), 12);
+        }
+        unread.push(reader);
+    }
+    assert_eq!(end_offset(&mut client, &topic, 0), 80 * i64::from(header(&batch).record_count));
+}

@@ -89,6 +89,16 @@ impl IoFailure {
     pub fn is_disk_full(&self) -> bool {
         matches!(self.kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
+
+    /// Whether space, memory or file descriptors were missing: it may succeed later.
+    #[must_use]
+    pub fn is_shortage(&self) -> bool {
+        /// `ENFILE` and `EMFILE`, which have no [`io::ErrorKind`].
+        const TOO_MANY_FILES: [i32; 2] = [23, 24];
+        self.is_disk_full()
+            || self.kind == io::ErrorKind::OutOfMemory
+            || self.os_error.is_some_and(|number| TOO_MANY_FILES.contains(&number))
+    }
 }
 
 /// What is wrong with bytes that should be a log's.
@@ -219,6 +229,10 @@ pub enum AppendError {
     /// There is no space. Nothing has changed; the next try finds freed space.
     #[error("the disk is full: {0}")]
     DiskFull(IoFailure),
+    /// The system refused what the batch needs before it can be written: a file, memory. Nothing
+    /// has changed, and no write or sync of a batch has failed; try again.
+    #[error("the log takes no batch now: {0}")]
+    Refused(IoFailure),
     /// The batch is above the log's limit. Nothing has changed.
     #[error("batch of {actual} bytes exceeds the log's limit of {max} bytes")]
     BatchTooLarge {
@@ -354,6 +368,7 @@ impl From<AppendError> for MaintainError {
     fn from(error: AppendError) -> Self {
         match error {
             AppendError::DiskFull(failure) => Self::DiskFull(failure),
+            AppendError::Refused(failure) => Self::Io(failure),
             AppendError::Failed(failure) => Self::Failed(failure),
             // The others are about a batch, and maintenance appends none.
             _ => Self::Closed,

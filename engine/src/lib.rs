@@ -72,7 +72,7 @@
 //!     builder.push(io.now(), Some(b"key"), Some(b"hello, log"), &[]);
 //!     let bytes = builder.finish()?;
 //!     let batch = CheckedBatch::check(&bytes)?;
-//!     let stamp = Stamp { leader_epoch: LeaderEpoch::new(0), log_append_time: None };
+//!     let stamp = Stamp { leader_epoch: LeaderEpoch::new(0), ..Stamp::default() };
 //!     // When this resolves, the batch survives a loss of power.
 //!     let appended = log.append_durably(&batch, stamp).await?;
 //!

@@ -92,7 +92,11 @@ async fn the_log_stamps_offset_epoch_and_time<I: Io>(io: I, dir: PathBuf) {
     let bytes = batch(2, 30, 1, 1_000);
     let checked = CheckedBatch::check(&bytes).unwrap();
     append(&log, &bytes).await;
-    let stamp = Stamp { leader_epoch: LeaderEpoch::new(4), log_append_time: Some(ms(77_777)) };
+    let stamp = Stamp {
+        leader_epoch: LeaderEpoch::new(4),
+        log_append_time: Some(ms(77_777)),
+        max_timestamp: Some(ms(5)),
+    };
     let placed = log.append_durably(&checked, stamp).await.unwrap();
     let slices = log.read(placed.base_offset, placed.end_offset, 1, true).await.unwrap();
     let read = slices.to_vec();
@@ -101,7 +105,7 @@ async fn the_log_stamps_offset_epoch_and_time<I: Io>(io: I, dir: PathBuf) {
     assert_eq!(stored.header().leader_epoch, LeaderEpoch::new(4));
     assert!(stored.header().attributes.is_append_time());
     assert_eq!(stored.header().max_timestamp, ms(77_777));
-    let stale = Stamp { leader_epoch: LeaderEpoch::new(3), log_append_time: None };
+    let stale = Stamp { leader_epoch: LeaderEpoch::new(3), ..Stamp::default() };
     let error = log.append_durably(&checked, stale).await.unwrap_err();
     assert!(matches!(error, AppendError::StaleLeaderEpoch { .. }));
     let end = |epoch| log.epoch_end_offset(LeaderEpoch::new(epoch));
@@ -114,13 +118,49 @@ async fn the_log_stamps_offset_epoch_and_time<I: Io>(io: I, dir: PathBuf) {
     assert_eq!(log.latest_epoch(), LeaderEpoch::new(4));
 }
 
+async fn the_stamped_maximum_is_stored_and_found_instead_of_the_headers<I: Io>(
+    io: I,
+    dir: PathBuf,
+) {
+    let settings = LogSettings { segment_bytes: 4096, index_interval_bytes: 1, ..small() };
+    let log = open(&cold_shard(&io), &dir, settings.clone()).await;
+    let bytes = batch(1, 1_000, 1, 9_000_000);
+    let checked = CheckedBatch::check(&bytes).unwrap();
+    for n in 0..10 {
+        let stamp = Stamp { max_timestamp: Some(ms(100 * n)), ..Stamp::default() };
+        log.append_durably(&checked, stamp).await.unwrap();
+    }
+    let latest = |log: Log<I>| async move {
+        let found = log.find_timestamp(ms(450), log.offsets().end).await.unwrap().unwrap();
+        assert_eq!((header(&found).base_offset, header(&found).max_timestamp), (5, ms(500)));
+        assert!(log.find_timestamp(ms(901), log.offsets().end).await.unwrap().is_none());
+        for stored in contents(&log).await {
+            let stored = CheckedBatch::check(&stored).unwrap();
+            assert!(!stored.header().attributes.is_append_time());
+        }
+    };
+    latest(log.clone()).await;
+    log.close().await.unwrap();
+    let log = open(&cold_shard(&io), &dir, settings).await;
+    latest(log.clone()).await;
+    // Everything but the newest segment is older than 900 - 50 ms.
+    let settings = LogSettings { retention_age_max: Some(Duration::from_millis(50)), ..small() };
+    log.update_settings(settings).unwrap();
+    log.apply_retention(ms(900), log.offsets().end).await.unwrap();
+    assert!(log.offsets().start > at(0));
+    let same = Stamp { max_timestamp: Some(ms(9_000_000)), ..Stamp::default() };
+    let placed = log.append_durably(&checked, same).await.unwrap();
+    let stored = log.read(placed.base_offset, placed.end_offset, 1, true).await.unwrap().to_vec();
+    assert_eq!(header(&stored).checksum, checked.header().checksum);
+}
+
 async fn truncation_cuts_batches_segments_producers_and_epochs<I: Io>(io: I, dir: PathBuf) {
     let shard = shard(&io);
     let settings = LogSettings { segment_bytes: 4096, ..small() };
     let mut log = open(&shard, &dir, settings.clone()).await;
     for n in 0..100 {
         let bytes = sequenced(5, 0, n * 2, 2);
-        let stamp = Stamp { leader_epoch: LeaderEpoch::new(n / 20), log_append_time: None };
+        let stamp = Stamp { leader_epoch: LeaderEpoch::new(n / 20), ..Stamp::default() };
         let batch = CheckedBatch::check(&bytes).unwrap();
         log.append_durably(&batch, stamp).await.unwrap();
     }
@@ -145,7 +185,7 @@ async fn truncation_cuts_batches_segments_producers_and_epochs<I: Io>(io: I, dir
         let next = sequenced(5, 0, i32::try_from(left).unwrap(), 2);
         let checked = CheckedBatch::check(&next).unwrap();
         assert_eq!(log.check_producer(checked.header(), ms(0)), Ok(SequenceCheck::New));
-        let stamp = Stamp { leader_epoch: LeaderEpoch::new(9), log_append_time: None };
+        let stamp = Stamp { leader_epoch: LeaderEpoch::new(9), ..Stamp::default() };
         let placed = log.append_durably(&checked, stamp).await.unwrap();
         assert_eq!(placed.base_offset, at(left));
         assert_eq!(log.truncate(at(left)).await.unwrap(), at(left));
@@ -402,6 +442,7 @@ on_every_backend! {
     a_read_gives_whole_batches_within_its_limits,
     batches_larger_than_a_read_are_read_whole,
     the_log_stamps_offset_epoch_and_time,
+    the_stamped_maximum_is_stored_and_found_instead_of_the_headers,
     truncation_cuts_batches_segments_producers_and_epochs,
     retention_removes_the_oldest_segments_by_size_time_and_offset,
     batches_are_found_by_time,

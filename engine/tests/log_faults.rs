@@ -358,3 +358,62 @@ fn foreign_files_are_left_alone_and_leftovers_removed() {
     assert_eq!(io.read_file(foreign).unwrap(), b"mine");
     assert!(io.read_file(leftover).is_err());
 }
+
+#[test]
+fn want_of_memory_or_files_while_segments_roll_refuses_only_that_append() {
+    let settings = LogSettings { segment_bytes: 8192, ..small() };
+    for operation in [Operation::Open, Operation::SyncDir, Operation::Allocate, Operation::Names] {
+        for skip in 0..12 {
+            let io = SimIo::new(skip);
+            let acknowledged = io.run(async {
+                io.create_dir_all(Path::new("/data")).await.unwrap();
+                io.sync_dir(Path::new("/")).await.unwrap();
+                let log = open(&shard(&io), Path::new(DIR), settings.clone()).await;
+                io.fail_once(Some(operation), skip, ErrorKind::OutOfMemory);
+                let bytes = batch(1, 1_000, 1, 1);
+                let checked = CheckedBatch::check(&bytes).unwrap();
+                let (mut taken, mut refused) = (0, 0);
+                for _ in 0..60 {
+                    match log.append_durably(&checked, STAMP).await {
+                        Ok(_) => taken += 1,
+                        Err(AppendError::Refused(_)) => refused += 1,
+                        Err(error) => panic!("{operation:?} {skip}: {error}"),
+                    }
+                }
+                // A second, smaller try to reserve space makes up for the first.
+                let expected = usize::from(operation != Operation::Allocate);
+                assert_eq!((refused, log.failure()), (expected, None), "{operation:?} {skip}");
+                assert_eq!(contents(&log).await.len(), taken);
+                taken
+            });
+            let io = io.crash();
+            io.run(async {
+                let log = open(&shard(&io), Path::new(DIR), settings.clone()).await;
+                assert_eq!(contents(&log).await.len(), acknowledged, "{operation:?} {skip}");
+            });
+        }
+    }
+}
+
+#[test]
+fn a_segment_name_that_could_not_be_synced_is_made_anew() {
+    let io = SimIo::new(3);
+    io.run(async {
+        let log = open(&shard(&io), Path::new(DIR), small()).await;
+        let bytes = batch(1, 1_000, 1, 1);
+        io.fail_once(Some(Operation::SyncDir), 0, ErrorKind::OutOfMemory);
+        let refused = log.reserve(bytes.len()).await.unwrap_err();
+        assert!(matches!(refused, AppendError::Refused(_)), "{refused}");
+        // The name that was left is in the way of the next try, which cannot remove it either.
+        io.fail_once(Some(Operation::Names), 0, ErrorKind::OutOfMemory);
+        let refused = log.reserve(bytes.len()).await.unwrap_err();
+        assert!(matches!(refused, AppendError::Refused(_)), "{refused}");
+        append(&log, &bytes).await;
+        assert_eq!(contents(&log).await.len(), 1);
+        // A folder that the disk fails to sync is another matter.
+        let other = open(&shard(&io), Path::new("/data/other"), small()).await;
+        io.fail_once(Some(Operation::SyncDir), 0, ErrorKind::Other);
+        let failed = other.reserve(bytes.len()).await.unwrap_err();
+        assert!(matches!(failed, AppendError::Failed(_)), "{failed}");
+    });
+}

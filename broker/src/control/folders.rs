@@ -162,3 +162,24 @@ fn identity(dir: &Path) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     (id.len() == 22 && id.chars().all(plain)).then(|| id.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_that_another_topic_left_behind_is_moved_aside_and_not_taken_over() {
+        let data = tempfile::tempdir().expect("a folder");
+        let (old, new) = (Uuid::from_u128(7 << 64), Uuid::from_u128(8 << 64));
+        let [old, new] = [old, new].map(|id| TopicId::new(id).expect("not reserved"));
+        let dir = folder(data.path(), "flights", PartitionId(3));
+        make(&dir, old).expect("makes");
+        fs::write(dir.join("00000000000000000000.log"), "old records").expect("writes");
+        make(&dir, new).expect("makes");
+        assert_eq!(identity(&dir), Some(new.to_string()));
+        assert!(!dir.join("00000000000000000000.log").exists());
+        assert!(data.path().join(format!("{old}-3.stray/00000000000000000000.log")).exists());
+    }
+}

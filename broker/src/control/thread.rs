@@ -105,8 +105,9 @@ impl Control {
         let storage = Shard::new(disk, settings);
         let (quorum, report) = LocalQuorum::open(&storage, &config.data_dir).await?;
         if let Some(cut) = &report.cut {
-            let (at, bytes) = (cut.position, cut.bytes);
-            tracing::warn!(at, bytes, why = %cut.damage, "cut an unfinished end off the metadata log");
+            let (at, bytes, kept) = (cut.position, cut.bytes, cut.saved.display());
+            let why = &cut.damage;
+            tracing::warn!(at, bytes, %why, %kept, "cut an unfinished end off the metadata log");
         }
         let store = MetadataStore::open(quorum).await?;
         let controller = Controller::new(BrokerConfig::clone(&config));

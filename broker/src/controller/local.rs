@@ -72,7 +72,7 @@ impl<I: Io> MetadataQuorum for LocalQuorum<I> {
         let wrong = |source| QuorumError::Batch { offset, source };
         let bytes = builder.finish().map_err(wrong)?;
         let batch = CheckedBatch::check(&bytes).map_err(wrong)?;
-        let stamp = Stamp { leader_epoch: LeaderEpoch::new(0), log_append_time: None };
+        let stamp = Stamp { leader_epoch: LeaderEpoch::new(0), ..Stamp::default() };
         let appended = self.log.append_durably(&batch, stamp).await?;
         Ok(number(appended.end_offset))
     }

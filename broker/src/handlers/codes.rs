@@ -68,6 +68,7 @@ fn append(error: &AppendError) -> ErrorCode {
         AppendError::Closed | AppendError::Truncated { .. } => ErrorCode::NotLeaderOrFollower,
         AppendError::Failed(_)
         | AppendError::DiskFull(_)
+        | AppendError::Refused(_)
         | AppendError::ReservedLess { .. }
         | AppendError::StaleLeaderEpoch { .. }
         | AppendError::OffsetsExhausted { .. } => ErrorCode::KafkaStorageError,

@@ -273,7 +273,8 @@ impl Partition {
             });
         }
         let reservation = self.log.reserve(batch.bytes().len()).await?;
-        let stamp = Stamp { leader_epoch: self.leader_epoch(), log_append_time };
+        let stamp =
+            Stamp { leader_epoch: self.leader_epoch(), log_append_time, ..Stamp::default() };
         let appended = self.log.append(reservation, batch, stamp)?;
         Ok(Accepted {
             base_offset: appended.base_offset,

@@ -157,8 +157,9 @@ impl Shard {
             }
         };
         if let Some(cut) = &report.cut {
-            let (at, bytes) = (cut.position, cut.bytes);
-            tracing::warn!(partition = %name, at, bytes, why = %cut.damage, "cut an unfinished end");
+            let (at, bytes, kept) = (cut.position, cut.bytes, cut.saved.display());
+            let why = &cut.damage;
+            tracing::warn!(partition = %name, at, bytes, %why, %kept, "cut an unfinished end");
         }
         let epoch =
             topic.partition(key.index).map_or_else(Default::default, |known| known.leader_epoch);

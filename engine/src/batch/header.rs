@@ -271,6 +271,12 @@ pub(crate) fn set_append_time(batch: &mut [u8], time: Timestamp) {
     bits.copy_from_slice(&batch[ATTRIBUTES_AT]);
     let attributes = Attributes::from_bits(i16::from_be_bytes(bits)).with_append_time();
     batch[ATTRIBUTES_AT].copy_from_slice(&attributes.bits().to_be_bytes());
+    set_max_timestamp(batch, time);
+}
+
+/// Sets the largest timestamp, and renews the checksum: one pass over the batch. `batch` is one
+/// whole batch.
+pub(crate) fn set_max_timestamp(batch: &mut [u8], time: Timestamp) {
     batch[MAX_TIMESTAMP_AT].copy_from_slice(&time.millis().to_be_bytes());
     let renewed = checksum(batch);
     batch[CHECKSUM_AT].copy_from_slice(&renewed.to_be_bytes());

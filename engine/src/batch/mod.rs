@@ -24,5 +24,7 @@ pub use builder::{BatchBuilder, BatchOptions};
 pub use checked::{BatchError, CheckedBatch};
 pub use compression::{Compression, UnknownCompression};
 pub use header::{Attributes, BatchHeader, HEADER_BYTES, LENGTH_PREFIX_BYTES, ProducerId};
-pub(crate) use header::{CHECKSUMMED_FROM, checksum, set_append_time, stamp_position};
+pub(crate) use header::{
+    CHECKSUMMED_FROM, checksum, set_append_time, set_max_timestamp, stamp_position,
+};
 pub use records::{Header, HeaderIter, Record, RecordError, RecordIter};

@@ -1,8 +1,10 @@
 //! From a checked batch to bytes in the tail.
 
+use std::io::ErrorKind;
+use std::path::Path;
 use std::rc::Rc;
 
-use crate::batch::{BatchHeader, CheckedBatch, set_append_time, stamp_position};
+use crate::batch::{BatchHeader, CheckedBatch, set_append_time, set_max_timestamp, stamp_position};
 use crate::epoch::LeaderEpoch;
 use crate::error::{AppendError, IoFailure, Operation};
 use crate::io::{File, Io, OpenMode};
@@ -14,16 +16,20 @@ use crate::log::flush::OpenBuffer;
 use crate::log::turn::Turn;
 use crate::log::{Inner, Log, LogOffsets};
 use crate::offset::{Offset, Timestamp};
+use crate::segment::active::Active;
 use crate::segment::name::Kind;
 use crate::small_file;
 
 /// What the log's leader writes into a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stamp {
     /// The epoch the batch is appended under; never below the log's newest.
     pub leader_epoch: LeaderEpoch,
     /// The time to give to the batch (LogAppendTime); `None` leaves the producer's (CreateTime).
     pub log_append_time: Option<Timestamp>,
+    /// The records' true maximum, written into the stored header with a new checksum; `None`
+    /// leaves the header as it came. A `log_append_time` goes before it.
+    pub max_timestamp: Option<Timestamp>,
 }
 
 /// Where a batch went.
@@ -77,7 +83,8 @@ impl<I: Io> Log<I> {
     ///
     /// # Errors
     ///
-    /// [`AppendError::DiskFull`] changes nothing: the next call tries again.
+    /// [`AppendError::DiskFull`] and [`AppendError::Refused`] change nothing: the next call tries
+    /// again.
     pub async fn reserve(&self, bytes: usize) -> Result<Reservation<I>, AppendError> {
         let max = self.inner.settings.borrow().batch_bytes_max;
         if bytes > max {
@@ -167,6 +174,10 @@ impl<I: Io> Inner<I> {
         stamp_position(copy, base_offset, stamp.leader_epoch);
         if let Some(time) = stamp.log_append_time {
             set_append_time(copy, time);
+        } else if let Some(time) = stamp.max_timestamp
+            && time != batch.header().max_timestamp
+        {
+            set_max_timestamp(copy, time);
         }
         let header = BatchHeader::read(copy).expect("a checked batch has a header");
         open.end_offset = end_offset;
@@ -234,10 +245,8 @@ impl<I: Io> Inner<I> {
         let file = match file {
             Some(file) => file,
             None => {
-                let file = self.shard.io().open(&path, OpenMode::CreateDirect).await;
-                let file = file.map_err(|error| {
-                    self.refused(IoFailure::of(Operation::Create, &path)(error))
-                })?;
+                let file = self.create_segment(&path).await;
+                let file = file.map_err(|failure| self.refused(failure))?;
                 self.state.borrow_mut().active.file = Some(file.clone());
                 file
             }
@@ -261,15 +270,49 @@ impl<I: Io> Inner<I> {
         if !named {
             // The folder may be as new as the file.
             let synced = small_file::sync_dir_and_parent(&self.shard, &self.dir).await;
-            synced.map_err(|failure| self.fail(failure))?;
+            if let Err(failure) = synced {
+                self.forget_empty_segment();
+                return Err(self.unsynced(failure));
+            }
             self.state.borrow_mut().active.named = true;
         }
         Ok(())
     }
 
-    /// Want of space is for the caller; everything else ends the log's writing.
+    /// Creates the active segment's file. One that is there already is what an earlier try left:
+    /// the segment has no batch before it has a file, so that one is made anew.
+    async fn create_segment(&self, path: &Path) -> Result<I::File, IoFailure> {
+        let io = self.shard.io();
+        let mut file = io.open(path, OpenMode::CreateDirect).await;
+        if file.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists) {
+            io.remove_file(path).await.map_err(IoFailure::of(Operation::Remove, path))?;
+            file = io.open(path, OpenMode::CreateDirect).await;
+        }
+        file.map_err(IoFailure::of(Operation::Create, path))
+    }
+
+    /// Has the next try make the active segment's file and name anew, unless it holds batches: a
+    /// second sync of the same name might succeed without doing anything.
+    fn forget_empty_segment(&self) {
+        let active = &mut self.state.borrow_mut().active;
+        if active.summary.size == 0 {
+            *active = Active::new(active.summary.base);
+        }
+    }
+
+    /// What the system refused without touching a batch is for the caller alone.
     pub(crate) fn refused(&self, failure: IoFailure) -> AppendError {
-        if failure.is_disk_full() { AppendError::DiskFull(failure) } else { self.fail(failure) }
+        if failure.is_disk_full() {
+            AppendError::DiskFull(failure)
+        } else {
+            AppendError::Refused(failure)
+        }
+    }
+
+    /// A folder could not be synced: for want of something that is for the caller, otherwise it
+    /// ends the log's writing.
+    pub(crate) fn unsynced(&self, failure: IoFailure) -> AppendError {
+        if failure.is_shortage() { self.refused(failure) } else { self.fail(failure) }
     }
 
     /// Opens a buffer that holds `bytes` more, starting with what the disk's last block holds.
@@ -345,7 +388,7 @@ impl<I: Io> Inner<I> {
         let (result, buffer) = file.read_at(buffer, position).await;
         let failure = match result {
             Ok(()) if buffer.len() >= length => return Ok(buffer[..length].to_vec()),
-            Ok(()) => std::io::ErrorKind::UnexpectedEof.into(),
+            Ok(()) => ErrorKind::UnexpectedEof.into(),
             Err(error) => error,
         };
         Err(self.fail(IoFailure::of(Operation::Read, &path)(failure)))

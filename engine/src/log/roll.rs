@@ -35,11 +35,12 @@ impl<I: Io> Inner<I> {
     /// all of it synced. The caller has the turn.
     pub(crate) async fn seal(&self) -> Result<(), AppendError> {
         self.drain().await?;
-        // Full disks are noticed here, while nothing has changed yet.
+        // Full disks and other shortages are noticed here, while nothing has changed yet.
         self.save_beside().await.map_err(|failure| self.refused(failure))?;
         self.cut_to_size().await.map_err(|failure| self.fail(failure))?;
         let synced = small_file::sync_dir(&self.shard, &self.dir).await;
-        synced.map_err(|failure| self.fail(failure))?;
+        // The next try renames its own small files into place, and syncs those names.
+        synced.map_err(|failure| self.unsynced(failure))?;
         let mut state = self.state.borrow_mut();
         let next = Active::new(state.offsets.end);
         let done = std::mem::replace(&mut state.active, next);

@@ -23,7 +23,7 @@ impl<I: Io> Window<I> {
     }
 
     /// Reads at least `needed` bytes from `position` on, or as many as the file has; `usual` bytes
-    /// if they fit into a pooled buffer.
+    /// if they fit into a pooled buffer. `ErrorKind::OutOfMemory` for more than the pool's budget.
     pub(crate) async fn load(
         &mut self,
         position: u64,
@@ -35,6 +35,10 @@ impl<I: Io> Window<I> {
         let lead = usize::try_from(position - start).unwrap_or(0);
         let wanted = lead.saturating_add(usual).min(READ_BYTES_MAX);
         let capacity = wanted.max(lead + needed).next_multiple_of(BLOCK);
+        // A length on disk may be anything, and no pool can promise that.
+        if capacity > self.shard.pool().budget() {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
         // Whoever waits for a buffer must not hold one.
         let mut buffer = match self.buffer.take() {
             Some(buffer) if buffer.capacity() == capacity => buffer,

@@ -12,7 +12,8 @@ use ringlog_engine::log::{Appended, Log, LogSettings, Stamp};
 use ringlog_engine::offset::{Offset, Timestamp};
 use ringlog_engine::shard::{Shard, ShardSettings};
 
-pub const STAMP: Stamp = Stamp { leader_epoch: LeaderEpoch::new(0), log_append_time: None };
+pub const STAMP: Stamp =
+    Stamp { leader_epoch: LeaderEpoch::new(0), log_append_time: None, max_timestamp: None };
 
 pub fn at(value: i64) -> Offset {
     Offset::new(value).unwrap()
