@@ -90,3 +90,16 @@ fn what_cannot_be_asked_is_told() {
     let answer = list_offset(&mut client, 10, &other, 0, LATEST);
     assert_eq!(code(answer.error_code), ErrorCode::UnknownTopicOrPartition);
 }
+
+#[test]
+fn a_header_that_lies_about_its_largest_timestamp_is_put_right() {
+    let broker = Broker::start();
+    let mut client = broker.client();
+    let topic = create_topic(&mut client, "lies", 1, &[]);
+    let honest = batch_at(&[1_000, 2_000]);
+    let lie = changed(&honest, |bytes| bytes[35..43].copy_from_slice(&9_000_i64.to_be_bytes()));
+    produce(&mut client, &topic, 0, &lie);
+    let stored = split(&fetch(&mut client, &topic, 0, 0));
+    assert_eq!(header(&stored[0]).max_timestamp.millis(), 2_000);
+    assert_stored(&stored[0], &honest, 0);
+}

@@ -93,8 +93,8 @@ impl IoFailure {
     /// Whether space, memory or file descriptors were missing: it may succeed later.
     #[must_use]
     pub fn is_shortage(&self) -> bool {
-        /// `ENFILE` and `EMFILE`, which have no [`io::ErrorKind`].
-        const TOO_MANY_FILES: [i32; 2] = [23, 24];
+        /// These have no [`io::ErrorKind`].
+        const TOO_MANY_FILES: [i32; 2] = [libc::ENFILE, libc::EMFILE];
         self.is_disk_full()
             || self.kind == io::ErrorKind::OutOfMemory
             || self.os_error.is_some_and(|number| TOO_MANY_FILES.contains(&number))

@@ -111,7 +111,8 @@
 //!   What was durable before can still be read.
 //! - **A full disk** is found when room is made, before anything has changed:
 //!   [`AppendError::DiskFull`](error::AppendError::DiskFull). The log stays as it was, and the next
-//!   append tries again.
+//!   append tries again. Want of memory or files for a new segment is answered alike, with
+//!   [`AppendError::Refused`](error::AppendError::Refused).
 //! - **Corruption.** A crash tears only what was in flight at the end of the last segment. Wrong
 //!   bytes that no torn write can leave are reported
 //!   ([`OpenError::Corrupt`](error::OpenError::Corrupt),

@@ -224,9 +224,14 @@ impl Partition {
         let config = Rc::clone(&self.config.borrow());
         self.ready_for(&config, all_replicas)?;
         let valid = validate::check(records, &config, zstd_allowed, self.clock.wall()).await?;
-        let stamp = match config.timestamp_type {
+        let log_append_time = match config.timestamp_type {
             TimestampType::CreateTime => None,
             TimestampType::LogAppendTime => Some(self.clock.wall()),
+        };
+        let stamp = Stamp {
+            leader_epoch: self.leader_epoch(),
+            log_append_time,
+            max_timestamp: Some(valid.max_timestamp),
         };
         self.append_checked(&valid.batch, stamp).await
     }
@@ -241,7 +246,8 @@ impl Partition {
         let config = Rc::clone(&self.config.borrow());
         self.ready_for(&config, true)?;
         let batch = CheckedBatch::check(batch).map_err(ValidationError::from)?;
-        self.append_checked(&batch, None).await
+        let stamp = Stamp { leader_epoch: self.leader_epoch(), ..Stamp::default() };
+        self.append_checked(&batch, stamp).await
     }
 
     fn ready_for(&self, config: &TopicConfig, all_replicas: bool) -> Result<(), ProduceError> {
@@ -259,7 +265,7 @@ impl Partition {
     async fn append_checked(
         &self,
         batch: &CheckedBatch<'_>,
-        log_append_time: Option<Timestamp>,
+        stamp: Stamp,
     ) -> Result<Accepted, ProduceError> {
         if let SequenceCheck::Duplicate { base_offset, last_offset, log_append_time } =
             self.log.check_producer(batch.header(), self.clock.wall())?
@@ -273,13 +279,11 @@ impl Partition {
             });
         }
         let reservation = self.log.reserve(batch.bytes().len()).await?;
-        let stamp =
-            Stamp { leader_epoch: self.leader_epoch(), log_append_time, ..Stamp::default() };
         let appended = self.log.append(reservation, batch, stamp)?;
         Ok(Accepted {
             base_offset: appended.base_offset,
             end: appended.end_offset,
-            log_append_time,
+            log_append_time: stamp.log_append_time,
             log_start: self.log_start(),
         })
     }
