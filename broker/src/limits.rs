@@ -84,7 +84,7 @@ pub const STOP_WAIT_MS: u64 = 5_000;
 /// Bytes of requests of one connection that are taken in and not answered. Once they are more, its
 /// socket is not read. So a request of any allowed size gets in, and a large one keeps the next
 /// one out until it is answered.
-pub const REQUESTS_OPEN_BYTES_MAX: u64 = 1024 * 1024;
+pub const REQUESTS_OPEN_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
 /// How long the broker works on answers for a client that has closed its sending side, in
 /// milliseconds. Those that are ready by then are sent; with the others the connection is closed,
