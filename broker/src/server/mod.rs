@@ -170,7 +170,7 @@ fn raise_file_limit() -> Option<u64> {
 fn connection_budget(configured: usize, files_max: Option<u64>) -> ConnectionBudget {
     let max = net::connections_max(configured, files_max);
     if max < configured {
-        tracing::warn!(
+        tracing::debug!(
             configured,
             connections_max = max,
             files_max,
