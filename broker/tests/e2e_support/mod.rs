@@ -5,7 +5,7 @@
 //! killed. Both take a free port and a data folder of their own.
 
 // Each test binary uses its own part of this.
-#![allow(dead_code, unreachable_pub, unused_imports)]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test file uses its part")]
 
 mod batches;
 mod broker;

@@ -47,7 +47,7 @@ macro_rules! tables {
         ]));
 
         impl $crate::protocol::codec::Wire for $name {
-            #[allow(unused_mut, unused_assignments)]
+            #[allow(unused_mut, unused_assignments, reason = "only tagged fields are set twice")]
             fn read(
                 reader: &mut $crate::protocol::codec::Reader,
                 encoding: $crate::protocol::codec::Encoding,
