@@ -467,3 +467,11 @@ fn garbage_and_unknown_requests_end_their_own_connection_alone() {
     slow.write_all(&[0, 0, 1, 0, 0, 3]).expect("sent");
     assert_eq!(produce(&mut client, &topic, 0, &batch(&["still here"])), 0);
 }
+
+#[test]
+fn a_topic_that_is_named_many_times_is_answered_once() {
+    let broker = Broker::start();
+    let mut client = broker.client();
+    create_topic(&mut client, "once", 1, &[]);
+    assert_eq!(metadata(&mut client, &["once"; 1000], false).topics.len(), 1);
+}

@@ -499,3 +499,16 @@ fn clients_that_do_not_read_do_not_keep_others_from_writing() {
     }
     assert_eq!(end_offset(&mut client, &topic, 0), 80 * i64::from(header(&batch).record_count));
 }
+
+#[test]
+fn an_outcome_that_is_not_known_in_time_is_told_as_a_timeout_and_may_still_be_committed() {
+    let broker = Broker::start();
+    let mut client = broker.client();
+    let topic = create_topic(&mut client, "late", 1, &[]);
+    let mut request = produce_request(&topic, -1, &[(0, Some(&batch(&["value"])))]);
+    request.timeout_ms = 0;
+    let answer = client.ask(&request, 12);
+    assert_eq!(code(answer.topics[0].partitions[0].error_code), ErrorCode::RequestTimedOut);
+    // The next one is committed, and the first lies before it.
+    assert_eq!(produce(&mut client, &topic, 0, &batch(&["next"])), 1);
+}
