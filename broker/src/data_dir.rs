@@ -4,6 +4,7 @@
 //! data/.lock                    held (flock) by the broker that runs on the folder; its process id
 //! data/__cluster_metadata-0/    the metadata log, with the cluster's and this broker's identity
 //! data/<topic>-<partition>/     one log each
+//! data/.journal/<shard>/        what the shards have made durable and not yet put into those
 //! ```
 //!
 //! The lock is the kernel's and ends with the process, however it ends. The file stays.
@@ -15,6 +16,8 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
+
+use crate::shard::journal;
 
 const LOCK_FILE: &str = ".lock";
 
@@ -169,7 +172,7 @@ fn is_ours(name: &str, is_folder: bool) -> bool {
             .is_some_and(|(topic, index)| !topic.is_empty() && index.parse::<u32>().is_ok())
     };
     let name = name.strip_suffix(".delete").or(name.strip_suffix(".stray")).unwrap_or(name);
-    name == "lost+found" || is_partition(name)
+    name == "lost+found" || name == journal::FOLDER || is_partition(name)
 }
 
 #[cfg(test)]

@@ -29,4 +29,5 @@ pub mod controller;
 pub mod metadata;
 
 mod data_dir;
+mod sync;
 mod task;

@@ -27,6 +27,10 @@ pub const WALK_BYTES_PER_TURN: usize = 128 * 1024;
 /// small request cannot occupy a core for long.
 pub const DECOMPRESSED_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
+/// Bytes that one compressed batch may hold decompressed for compaction to look into it: they are
+/// in memory at once. A larger batch keeps all its records, and a warning says so.
+pub const COMPACTED_BATCH_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Requests to the control thread that may wait; the next one waits at its shard.
 pub const CONTROL_QUEUE: usize = 1024;
 
@@ -35,6 +39,17 @@ pub const LISTEN_BACKLOG: i32 = 4096;
 
 /// Entries of a shard's storage ring. Operations beyond them wait in the engine.
 pub const STORAGE_RING_ENTRIES: u32 = 512;
+
+/// Files that a shard's journal is divided into, if their size allows: enough that the oldest is
+/// emptied while the others are written.
+pub const JOURNAL_FILES: u64 = 8;
+
+/// Bytes of the smallest file of a journal.
+pub const JOURNAL_FILE_BYTES_MIN: u64 = 1024 * 1024;
+
+/// Bytes of the largest file of a journal: each is written with zeros when it is made, the first
+/// ones while the broker starts. A larger journal has more files.
+pub const JOURNAL_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Bytes that a coordinator reads at a time while it loads its groups.
 pub const REPLAY_BYTES: usize = 1024 * 1024;

@@ -237,6 +237,34 @@ fn values_that_do_not_go_together_are_refused_with_the_rule() {
 }
 
 #[test]
+fn what_a_shard_keeps_at_hand_can_be_set_within_its_range() {
+    let config = Sources::new().config();
+    assert_eq!(config.shard_index_cache_bytes, 16 << 20);
+    assert_eq!(config.shard_read_ahead_bytes, 32 << 20);
+    assert_eq!(config.shard_open_files_max, 1024);
+
+    let config = Sources::new()
+        .file("shard.index.cache.bytes=0\nshard.read.ahead.bytes=0\nshard.open.files.max=7")
+        .variable("RINGLOG_SHARD_OPEN_FILES_MAX", "1")
+        .config();
+    assert_eq!(config.shard_index_cache_bytes, 0);
+    assert_eq!(config.shard_read_ahead_bytes, 0);
+    assert_eq!(config.shard_open_files_max, 1);
+
+    for (wrong, allowed) in [
+        ("shard.index.cache.bytes=-1", "must be in 0..=1099511627776 bytes"),
+        ("shard.read.ahead.bytes=1099511627777", "must be in 0..=1099511627776 bytes"),
+        ("shard.read.ahead.bytes=32MB", "suffixes such as k, MB or h are not read"),
+        ("shard.open.files.max=0", "must be in 1..=1000000 files"),
+        ("shard.open.files.max=1000001", "must be in 1..=1000000 files"),
+        ("shard.open.file.max=1", "did you mean shard.open.files.max?"),
+    ] {
+        let error = Sources::new().flags(&["--set", wrong]).error();
+        assert!(error.contains(allowed), "{wrong}: {error}");
+    }
+}
+
+#[test]
 fn data_lies_in_one_folder() {
     let error = Sources::new().file("log.dirs=/a,/b").error();
     assert!(error.contains("must be one folder, and 2 are given"), "{error}");

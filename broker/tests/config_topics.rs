@@ -131,6 +131,8 @@ fn a_topic_describes_every_key_with_its_source_and_its_synonyms() {
     assert_eq!(retention.synonyms.len(), 2);
     assert_eq!(retention.synonyms[1].name, "log.retention.ms");
     let lag = find("min.compaction.lag.ms");
-    assert!(lag.is_default());
-    assert!(lag.documentation.contains("In this broker: kept"), "{}", lag.documentation);
+    assert!(lag.is_default() && !lag.documentation.contains("In this broker"));
+    let delay = find("file.delete.delay.ms");
+    assert!(delay.is_default());
+    assert!(delay.documentation.contains("In this broker: a file goes"), "{}", delay.documentation);
 }

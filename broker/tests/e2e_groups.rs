@@ -254,7 +254,12 @@ fn groups_are_listed_described_and_deleted() {
     find_coordinator(&mut client, broker.address().port());
     let topic = create_topic(&mut client, "read", 1, &[]);
     let list = |client: &mut Client| {
-        let answer = client.ask(&ListGroupsRequest::default(), 4);
+        // Other coordinators than the one that was found may be loading.
+        let loaded = |_| {
+            let answer = client.ask(&ListGroupsRequest::default(), 4);
+            (code(answer.error_code) != ErrorCode::CoordinatorLoadInProgress).then_some(answer)
+        };
+        let answer = (0..100_000).find_map(loaded).expect("loaded at some time");
         assert_eq!(answer.error_code, 0);
         let found = answer.groups.into_iter();
         found.map(|one| (one.group_id.to_string(), one.group_state.to_string())).collect::<Vec<_>>()
@@ -297,4 +302,46 @@ fn a_member_whose_session_ends_makes_room_for_the_others() {
     let answer = other.ask(&join_request(&other_id), 5);
     assert_eq!((answer.error_code, answer.members.len()), (0, 1));
     assert_eq!(heartbeat(&mut client, joined.generation_id, &id), ErrorCode::UnknownMemberId);
+}
+
+#[test]
+fn commits_survive_the_compaction_of_the_topic_that_holds_them() {
+    let settings = ["shards=1", "offsets.topic.segment.bytes=16384", "log.cleaner.backoff.ms=10"];
+    let broker = Broker::with(&settings);
+    let mut client = broker.client();
+    find_coordinator(&mut client, broker.address().port());
+    let topic = create_topic(&mut client, "read", 1, &[]);
+    let bytes = || -> u64 {
+        let folders = std::fs::read_dir(broker.folder().path()).expect("a folder");
+        let folders = folders.map(|folder| folder.expect("an entry").path());
+        let offsets =
+            folders.filter(|path| path.display().to_string().contains("__consumer_offsets"));
+        offsets
+            .flat_map(|path| std::fs::read_dir(path).expect("a folder"))
+            .map(|file| file.expect("an entry"))
+            .filter(|file| file.file_name().to_string_lossy().ends_with("0000.log"))
+            .map(|file| file.metadata().map_or(0, |metadata| metadata.len()))
+            .sum()
+    };
+    #[expect(clippy::disallowed_methods, reason = "the test waits for what runs in real time")]
+    let began = std::time::Instant::now();
+    let mut last = 0;
+    // Of the first segment, once it is sealed, next to nothing stays.
+    loop {
+        for _ in 0..50 {
+            last += 1;
+            let errors = commit(&mut client, (-1, ""), &topic, &[(0, last)]);
+            assert_eq!(errors, [ErrorCode::None]);
+        }
+        if bytes() < 2_000 {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "{} bytes after {last}", bytes());
+    }
+    let expected = [(last, format!("at {last}"))];
+    assert_eq!(committed(&mut client, &topic, &[0]), expected);
+    let broker = broker.restart();
+    let mut client = broker.client();
+    find_coordinator(&mut client, broker.address().port());
+    assert_eq!(committed(&mut client, &topic, &[0]), expected);
 }

@@ -2,7 +2,7 @@
 //!
 //! Each log keeps its own cached buffers in order, as [`Chunks`]. The shard's [`TailCache`] knows
 //! them all in the order in which they came and evicts the oldest when its budget is spent.
-//! Buffers with batches that are not durable yet are never evicted.
+//! Buffers with batches that are not durable yet, or in no segment's file yet, are never evicted.
 //!
 //! ```text
 //! position        block                 block                 block
@@ -12,7 +12,8 @@
 //! ```
 //!
 //! A chunk begins at a block. If its first batch begins later, it repeats the bytes before it, so
-//! that it can be written as whole blocks.
+//! that it can be written as whole blocks. The last chunk of a log may be the buffer that is being
+//! filled, and grows with it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -29,7 +30,7 @@ const SLACK: usize = 64;
 pub struct CacheStats {
     /// Bytes of memory cached buffers hold.
     pub used_bytes: usize,
-    /// Bytes they may hold, apart from batches that are not durable yet.
+    /// Bytes they may hold, apart from batches that are not durable or in no segment's file yet.
     pub budget_bytes: usize,
     /// Reads answered from the cache.
     pub hits: u64,
@@ -39,7 +40,7 @@ pub struct CacheStats {
     pub evicted: u64,
 }
 
-/// A frozen buffer of a log's tail.
+/// A buffer of a log's tail.
 #[derive(Debug)]
 pub(crate) struct Chunk {
     id: u64,
@@ -84,7 +85,7 @@ pub(crate) struct NewChunk {
 #[derive(Debug, Default)]
 pub(crate) struct Chunks {
     list: VecDeque<Chunk>,
-    durable: Offset,
+    evictable: Offset,
 }
 
 impl Chunks {
@@ -100,8 +101,15 @@ impl Chunks {
     }
 
     /// Below this, chunks may be evicted.
-    pub(crate) fn set_durable(&mut self, durable: Offset) {
-        self.durable = durable;
+    pub(crate) fn set_evictable(&mut self, end: Offset) {
+        self.evictable = end;
+    }
+
+    /// Batches were added to the last chunk's buffer.
+    pub(crate) fn grow_last(&mut self, end: Offset) {
+        if let Some(last) = self.list.back_mut() {
+            last.end_offset = end;
+        }
     }
 }
 
@@ -201,8 +209,13 @@ impl TailCache {
         }
     }
 
+    /// Whether the budget is exceeded by what must stay.
+    pub(crate) fn is_over(&self) -> bool {
+        self.inner.used.get() > self.inner.budget
+    }
+
     /// Lets go of the oldest buffers until `bytes` are given back or only batches are left that
-    /// are not durable.
+    /// must stay.
     pub(crate) fn evict(&self, bytes: usize) {
         let target = self.inner.used.get().saturating_sub(bytes);
         let mut tries = self.inner.queue.borrow().len();
@@ -218,7 +231,7 @@ impl TailCache {
             // An entry that had to wait may stand behind a later one of its log; whichever comes
             // up, it is the log's oldest that goes, and its entry that stays.
             let Some(oldest) = chunks.list.front() else { continue };
-            if oldest.end_offset > chunks.durable || oldest.id != entry.id {
+            if oldest.end_offset > chunks.evictable || oldest.id != entry.id {
                 drop(chunks);
                 self.inner.queue.borrow_mut().push_back(entry);
                 continue;
@@ -234,19 +247,30 @@ impl TailCache {
 
     /// Lets go of a log's buffers that hold offsets of `end` or later.
     pub(crate) fn cut(&self, owner: &Rc<RefCell<Chunks>>, end: Offset) {
-        while let Some(chunk) = owner.borrow_mut().list.pop_back_if(|last| last.end_offset > end) {
+        self.cut_if(owner, |last| last.end_offset > end);
+    }
+
+    /// Lets go of a log's buffers that hold nothing below `end`.
+    pub(crate) fn cut_after(&self, owner: &Rc<RefCell<Chunks>>, end: Offset) {
+        self.cut_if(owner, |last| last.first_offset >= end);
+    }
+
+    fn cut_if(&self, owner: &Rc<RefCell<Chunks>>, goes: impl Fn(&Chunk) -> bool) {
+        while let Some(chunk) = owner.borrow_mut().list.pop_back_if(|last| goes(last)) {
             self.release(chunk.capacity);
         }
         self.sweep();
     }
 
-    /// Lets go of a log's buffers that hold nothing of `start` or later.
+    /// Lets go of a log's buffers that hold nothing of `start` or later, but not of those that must
+    /// stay: what is on its way to the disk is still needed for that.
     pub(crate) fn cut_before(&self, owner: &Rc<RefCell<Chunks>>, start: Offset) {
-        while let Some(chunk) =
-            owner.borrow_mut().list.pop_front_if(|first| first.end_offset <= start)
-        {
+        let mut chunks = owner.borrow_mut();
+        let end = start.min(chunks.evictable);
+        while let Some(chunk) = chunks.list.pop_front_if(|first| first.end_offset <= end) {
             self.release(chunk.capacity);
         }
+        drop(chunks);
         self.sweep();
     }
 

@@ -90,6 +90,11 @@ impl IoFailure {
         matches!(self.kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
 
+    /// Whether it may succeed once open files are closed.
+    pub(crate) fn wants_fewer_files(&self) -> bool {
+        self.is_shortage() && !self.is_disk_full()
+    }
+
     /// Whether space, memory or file descriptors were missing: it may succeed later.
     #[must_use]
     pub fn is_shortage(&self) -> bool {
@@ -112,12 +117,12 @@ pub enum Damage {
         /// Bytes left in the file.
         available: u64,
     },
-    /// No batch begins here.
-    #[error("no batch of format 2 begins here (length field {length}, version {magic})")]
+    /// Neither a record batch nor a frame begins here.
+    #[error("no batch or frame begins here (length field {length}, magic byte {magic})")]
     NotABatch {
         /// What stands where the length should.
         length: i32,
-        /// What stands where the version should.
+        /// What stands where the magic byte should.
         magic: i8,
     },
     /// The checksum does not match.
@@ -150,10 +155,37 @@ pub enum Damage {
     /// The manifest is no manifest.
     #[error("the manifest does not check; the log start offset is unknown")]
     Manifest,
-    /// The log ends before what a clean shutdown wrote down.
-    #[error("the log ends at offset {found}, but it was closed cleanly at {expected}")]
+    /// A file of the journal does not begin as one, or belongs to another journal.
+    #[error("no file of this journal begins here")]
+    JournalFile,
+    /// A write of the journal cannot be read, though it was known to be durable.
+    #[error(
+        "write {sequence} of the journal is missing or wrong, though all up to {confirmed} had \
+         been durable"
+    )]
+    JournalWrite {
+        /// The write's sequence.
+        sequence: u64,
+        /// The last write that was known to be durable.
+        confirmed: u64,
+    },
+    /// A write of the journal was done whole, and one bit of it has changed since.
+    #[error("one bit of write {sequence} of the journal has changed")]
+    JournalRot {
+        /// The write's sequence.
+        sequence: u64,
+    },
+    /// A write of the journal has a checksum that matches, but its entries make no sense.
+    #[error("write {sequence} of the journal holds entries that nobody can have written")]
+    JournalEntries {
+        /// The write's sequence.
+        sequence: u64,
+    },
+    /// The log ends before what a clean shutdown, a checkpoint or the log's start says was on
+    /// stable storage.
+    #[error("the log ends at offset {found}, but was on stable storage up to {expected}")]
     EndsEarly {
-        /// What the manifest says.
+        /// What was written down.
         expected: Offset,
         /// What the files hold.
         found: Offset,
@@ -310,6 +342,18 @@ pub enum MaintainError {
     /// The log was closed or deleted.
     #[error("the log is closed")]
     Closed,
+}
+
+/// Why a compaction failed. What it replaced before that stays replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum CompactError {
+    /// Another compaction of the same log is under way.
+    #[error("the log is being compacted already")]
+    Running,
+    /// Reading or changing the log's segments failed. The log is as it was, unless this is
+    /// [`MaintainError::Failed`]: then it is read-only, and the next open finishes what was begun.
+    #[error(transparent)]
+    Log(#[from] MaintainError),
 }
 
 /// Why a read failed.

@@ -1,25 +1,38 @@
 //! A zero-copy append-only log on io_uring.
 //!
-//! The storage engine of Ringlog, as a crate of its own. It keeps logs of record batches in Kafka's
-//! format 2, in files laid out as Kafka's, and knows nothing of topics, brokers, requests or async
-//! runtimes. A batch is copied once, into an aligned buffer; that buffer is what is written to disk
-//! past the page cache, and what is lent to those who read at the tail.
+//! The storage engine of Ringlog, as a crate of its own: what a queue, a write-ahead log or an event
+//! store stands on. It keeps logs of entries, which are payloads of your own or Kafka's record
+//! batches, and knows nothing of topics, brokers, requests or async runtimes. An entry is copied
+//! once, into an aligned buffer; that buffer is what is written to disk past the page cache, and
+//! what is lent to those who read at the tail. An entry that was waited for is on stable storage.
 //!
 //! # The model
 //!
 //! ```text
 //! Shard                    one thread: an Io, a buffer pool, a tail cache
-//!  ├── Log                 one folder: the batches of one partition
+//!  ├── journal             a few files, recycled: one write for all logs, if it has one
+//!  ├── Log                 one folder: entries in order
 //!  │    ├── segment        one file, sealed: it never changes again
 //!  │    ├── segment        ...
-//!  │    └── segment        the active one, into which batches are appended
-//!  │         └── batch     one or more records, stored as they came
+//!  │    └── segment        the active one, into which entries are appended
+//!  │         └── entry     a frame: a payload as it is; or a record batch: one or more records
 //!  └── Log ...
 //! ```
 //!
-//! A [`Shard`](shard::Shard) is what the logs of one thread share. A [`Log`](log::Log) gives each
-//! record an offset, one higher than the last, and has four of its own, of which each only grows,
-//! unless the log is truncated (`log.offsets_ordered`):
+//! - A [`Shard`](shard::Shard) is what the logs of one thread share: an [`Io`](io::Io), which is
+//!   [`UringIo`](io::uring::UringIo) or a simulated disk, and the memory for entries.
+//! - Its [`journal`] makes what many logs have received safe with one write; the entries reach their
+//!   segments later. A shard for a log or two does well without one.
+//! - A [`Log`](log::Log) is opened in a shard, in a folder of its own. A handle of it is cloned
+//!   freely among the tasks of the thread; one appends at a time, and all may read.
+//! - A **segment** is where space comes back: old ones are removed whole.
+//! - An **entry** is a [`frame`], which is one record with a payload of your own, or a record
+//!   [`batch`] of Kafka's. Each record takes one offset. See [`entry`]. Where the documentation of a
+//!   log says batch, it means any entry, unless it speaks of producers or compression.
+//!
+//! A log gives each record an offset, one higher than the last, and has four offsets of its own
+//! ([`LogOffsets`](log::LogOffsets)). Each only grows, unless the log is truncated
+//! (`log.offsets_ordered`):
 //!
 //! ```text
 //!        start              durable          written            end
@@ -34,26 +47,27 @@
 //! # Who calls whom
 //!
 //! ```text
-//!  bytes ─► CheckedBatch::check ─► Log::reserve ─► Log::append ─► Log::durable
-//!                                       │               │              ▲
-//!                          BufferPool ──┘      open buffer, frozen     │
-//!                                                       │              │
-//!  Log::read ◄── tail cache ◄───────────────────────────┤              │
-//!     ▲                                                 ▼              │
-//!     └───────── segment files ◄──────────── io::File::write_at ───────┘
+//!  payload ─► Frame::new ────────┐
+//!  bytes ─► CheckedBatch::check ─┴► Log::reserve ─► Log::append ─► Log::durable
+//!                                        │               │              ▲
+//!                           BufferPool ──┘          open buffer         │
+//!                                                        │              │
+//!  Log::read ◄── tail cache ◄────────────────────────────┼─► journal ───┤ many logs, a little each
+//!     ▲                                                  ▼      ▼       │
+//!     └───────── segment files ◄───────────── io::File::write_at ───────┘ a lot at once
 //! ```
 //!
-//! The caller checks a batch ([`batch`]) and, if its producer is idempotent, its place in the
-//! producer's sequence ([`producer`]); it makes room, appends, and waits until the batch is
-//! durable ([`log`]). The log fills buffers ([`buffer`]) and hands them to its backend ([`io`]):
-//! [`UringIo`](io::uring::UringIo) for real files, [`SimIo`](io::sim::SimIo) for a disk in memory
-//! that loses what was not synced, on which the same code is tested.
+//! The caller makes a frame, or checks a batch that came from elsewhere and, if its producer is
+//! idempotent, its place in the producer's sequence ([`producer`]). It makes room, appends, and
+//! waits until the entry is durable ([`log`]). The log fills buffers ([`buffer`]) and hands them to
+//! the journal, or to its backend ([`io`]): [`UringIo`](io::uring::UringIo) for real files,
+//! [`SimIo`](io::sim::SimIo) for a disk in memory that loses what was not synced, on which the same
+//! code is tested.
 //!
 //! # An example
 //!
 //! ```
-//! use ringlog_engine::batch::{BatchBuilder, BatchOptions, CheckedBatch};
-//! use ringlog_engine::epoch::LeaderEpoch;
+//! use ringlog_engine::frame::{CheckedFrame, Frame};
 //! use ringlog_engine::io::Io;
 //! use ringlog_engine::io::uring::UringIo;
 //! use ringlog_engine::log::{Log, LogSettings, Stamp};
@@ -64,75 +78,47 @@
 //! let io = UringIo::plain(64)?;
 //! io.block_on(async {
 //!     let shard = Shard::new(io.clone(), ShardSettings::default());
-//!     let dir = folder.path().join("greetings-0");
+//!     let dir = folder.path().join("greetings");
 //!     let (log, report) = Log::open(&shard, &dir, LogSettings::default()).await?;
 //!     assert_eq!(report.cut, None);
 //!
-//!     let mut builder = BatchBuilder::new(BatchOptions::default());
-//!     builder.push(io.now(), Some(b"key"), Some(b"hello, log"), &[]);
-//!     let bytes = builder.finish()?;
-//!     let batch = CheckedBatch::check(&bytes)?;
-//!     let stamp = Stamp { leader_epoch: LeaderEpoch::new(0), ..Stamp::default() };
-//!     // When this resolves, the batch survives a loss of power.
-//!     let appended = log.append_durably(&batch, stamp).await?;
+//!     let frame = Frame::new(io.now(), b"hello, log")?;
+//!     // When this resolves, the frame survives a loss of power.
+//!     let appended = log.append_durably(&frame, Stamp::default()).await?;
 //!
 //!     let end = log.offsets().durable;
 //!     let bytes = log.read(appended.base_offset, end, 64 * 1024, true).await?.to_vec();
-//!     let batch = CheckedBatch::check(&bytes)?;
-//!     let record = batch.records().and_then(|mut records| records.next()).transpose()?;
-//!     assert_eq!(record.and_then(|record| record.value), Some(&b"hello, log"[..]));
+//!     assert_eq!(CheckedFrame::check(&bytes)?.payload(), b"hello, log");
 //!
-//!     // Without this, the next open reads the last segment to find where the log ends.
+//!     // Without this, the next open looks for where the log ends.
 //!     log.close().await?;
 //!     Ok::<_, Box<dyn std::error::Error>>(())
 //! })?;
-//! // The log's flush task holds the ring, which runs the task: this lets go of both.
+//! // The shard's tasks hold the ring, which runs them: this lets go of both.
 //! io.stop_tasks();
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! Inside a current-thread tokio runtime, make the ring with `UringIo::tokio` and spawn
-//! `UringIo::drive` on it; all else is the same.
+//! One of record batches is in [`batch`].
 //!
-//! # What can go wrong
+//! # Where to go on
 //!
-//! There is one error type per operation, in [`error`]; each variant says what holds after it.
-//!
-//! - **A loss of power.** Under [`FlushPolicy::EveryBatch`](log::FlushPolicy), the default, what
-//!   [`Log::durable`](log::Log::durable) confirmed is on stable storage. Under
-//!   [`FlushPolicy::Relaxed`](log::FlushPolicy) it survives the process only, and a loss of power
-//!   takes what came after the last sync. In both cases opening the log again gives a prefix of
-//!   what was appended; what is cut off is copied to a file beside the segment first, and
-//!   [`RecoveryReport`](log::RecoveryReport) names it.
-//! - **A write or sync that fails** is never tried again, since the kernel may have dropped the
-//!   bytes and would report success. The log takes nothing more, and everybody who asks gets the
-//!   first failure ([`AppendError::Failed`](error::AppendError::Failed)), until it is opened anew.
-//!   What was durable before can still be read.
-//! - **A full disk** is found when room is made, before anything has changed:
-//!   [`AppendError::DiskFull`](error::AppendError::DiskFull). The log stays as it was, and the next
-//!   append tries again. Want of memory or files for a new segment is answered alike, with
-//!   [`AppendError::Refused`](error::AppendError::Refused).
-//! - **Corruption.** A crash tears only what was in flight at the end of the last segment. Wrong
-//!   bytes that no torn write can leave are reported
-//!   ([`OpenError::Corrupt`](error::OpenError::Corrupt),
-//!   [`ReadError::Corrupt`](error::ReadError::Corrupt)) with the file, the position and the
-//!   [`Damage`](error::Damage); they are never served, and nothing is cut. Damage that looks like
-//!   a torn write is cut as one, and kept in the file named above. A batch's leader epoch is
-//!   outside of its checksum, as Kafka's format has it, and so is not guarded.
-//! - **Memory** is bounded by [`ShardSettings`](shard::ShardSettings): at the bound, appends and
-//!   cold reads wait, which is how a slow disk slows its producers. Every other bound is in
-//!   [`limits`].
-//! - **Two owners.** A folder belongs to one open log. Nothing here keeps a second one out; that
-//!   is for the caller, who knows the data folder, to lock.
+//! - [`guide::recipes`]: how to run it, write, read, follow, forget and test.
+//! - [`guide::choosing_settings`]: what each setting costs and gives.
+//! - [`guide::what_can_go_wrong`]: every fault, what is done about it, and what is left for you.
+//! - [`log::Log`], which has nearly all of the API, and [`error`].
 //!
 //! # Features, and what is needed
 //!
 //! - `tokio` (on by default): `UringIo::tokio`, by which a current-thread tokio runtime, also
 //!   tokio-uring's, drives the ring. Without it the crate depends on no runtime.
+//! - `planted`: bugs for the crate's own simulator to find; never enable it.
 //!
 //! Linux 6.1 or later, with io_uring allowed and a file system that takes `O_DIRECT`. The minimum
-//! supported Rust version is 1.93.
+//! supported Rust version is 1.93; raising it is a minor version.
+
+pub mod guide;
 
 // The words that everything else is said in.
 pub mod epoch;
@@ -141,7 +127,11 @@ pub mod limits;
 pub mod offset;
 
 // From here on, the modules stand in the order in which a batch crosses them.
+pub mod entry;
+
 pub mod batch;
+
+pub mod frame;
 
 pub mod producer;
 
@@ -151,15 +141,37 @@ pub mod log;
 
 pub mod buffer;
 
+mod linger;
+
+mod writer;
+
+pub mod journal;
+
 mod cache;
+
+mod ahead;
 
 mod segment;
 
 pub mod io;
 
+pub mod compaction;
+
+#[doc(hidden)]
+pub mod planted;
+
 // What keeps a log in order between batches, and when it is opened and closed.
+mod catalogue;
+mod checkpoint;
+mod decode;
 mod manifest;
 mod recovery;
 mod retention;
 mod small_file;
+mod sync;
+mod syndrome;
+mod together;
 mod truncate;
+
+#[cfg(test)]
+mod fuzz;

@@ -1,24 +1,28 @@
 //! The manifest: the little a log knows beyond its segments.
 //!
 //! ```text
-//! 0         4         8                  16      17               25             33           41     45
-//! | magic   | version | log start offset | clean | last base      | last length  | end offset | epoch | crc |
+//! 0       4         8                  16      17          25            33           41      45        49
+//! | magic | version | log start offset | clean | last base | last length | end offset | epoch | indexes | crc |
 //! ```
 //!
 //! All numbers are big endian. The file is replaced as a whole. `clean` is 1 after a clean
-//! shutdown; the four fields after it then say where the last segment begins, its exact length,
-//! where the log ended and the newest leader epoch, and are 0 otherwise. A clean mark stays valid
-//! when appends follow, because they only move the end up: it vouches for the last file only as
-//! long as that has exactly the recorded length. Before the end moves down, the mark is removed.
+//! shutdown; the five fields after it then say where the last segment begins, its exact length,
+//! where the log ended, the newest leader epoch and a checksum over the last segment's index files
+//! (0 if there are none), and are 0 otherwise. A clean mark stays valid when appends follow, because
+//! they only move the end up: it vouches for the last file only as long as that has exactly the
+//! recorded length. Before the end moves down, the mark is removed.
 
 use std::path::Path;
 
 use thiserror::Error;
 
+use crate::decode::take;
 use crate::epoch::LeaderEpoch;
 use crate::error::IoFailure;
 use crate::io::Io;
 use crate::offset::Offset;
+use crate::planted::{self, Bug};
+use crate::segment::sealed::IndexSum;
 use crate::shard::Shard;
 use crate::small_file;
 
@@ -26,8 +30,8 @@ use crate::small_file;
 pub(crate) const NAME: &str = "ringlog.manifest";
 
 const MAGIC: u32 = 0x524c_4d46;
-const VERSION: u32 = 1;
-const BYTES: usize = 49;
+const VERSION: u32 = 2;
+const BYTES: usize = 53;
 
 /// What a clean shutdown wrote down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +40,8 @@ pub(crate) struct CleanEnd {
     pub(crate) last_length: u64,
     pub(crate) end: Offset,
     pub(crate) epoch: LeaderEpoch,
+    /// What the last segment's index files hold.
+    pub(crate) indexes: Option<IndexSum>,
 }
 
 /// The manifest's content.
@@ -57,6 +63,7 @@ impl Manifest {
             last_length: 0,
             end: Offset::ZERO,
             epoch: LeaderEpoch::new(0),
+            indexes: None,
         };
         let end = self.clean.unwrap_or(zero);
         let mut bytes = Vec::with_capacity(BYTES);
@@ -68,6 +75,7 @@ impl Manifest {
         bytes.extend_from_slice(&end.last_length.to_be_bytes());
         bytes.extend_from_slice(&end.end.value().to_be_bytes());
         bytes.extend_from_slice(&end.epoch.value().to_be_bytes());
+        bytes.extend_from_slice(&IndexSum::number(end.indexes).to_be_bytes());
         let sum = crc32c::crc32c(&bytes);
         bytes.extend_from_slice(&sum.to_be_bytes());
         bytes
@@ -78,11 +86,14 @@ impl Manifest {
         if bytes.len() != BYTES || crc32c::crc32c(content) != u32::from_be_bytes(*sum) {
             return Err(NotAManifest);
         }
-        let mut rest = content;
+        Self::of_fields(content).ok_or(NotAManifest)
+    }
+
+    fn of_fields(mut rest: &[u8]) -> Option<Self> {
         let magic = u32::from_be_bytes(take(&mut rest)?);
         let version = u32::from_be_bytes(take(&mut rest)?);
         if (magic, version) != (MAGIC, VERSION) {
-            return Err(NotAManifest);
+            return None;
         }
         let start = offset(&mut rest)?;
         let [clean] = take(&mut rest)?;
@@ -91,25 +102,23 @@ impl Manifest {
             last_length: u64::from_be_bytes(take(&mut rest)?),
             end: offset(&mut rest)?,
             epoch: LeaderEpoch::new(i32::from_be_bytes(take(&mut rest)?)),
+            indexes: IndexSum::from_number(u32::from_be_bytes(take(&mut rest)?)),
         };
-        Ok(Self { start, clean: (clean == 1).then_some(end) })
+        Some(Self { start, clean: (clean == 1).then_some(end) })
     }
 
     /// Replaces the manifest on disk, durably.
     pub(crate) async fn save<I: Io>(&self, shard: &Shard<I>, dir: &Path) -> Result<(), IoFailure> {
         small_file::replace(shard, dir, NAME, &self.encode()).await?;
+        if planted::active(Bug::SkipManifestFolderSync) {
+            return Ok(());
+        }
         small_file::sync_dir(shard, dir).await
     }
 }
 
-fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], NotAManifest> {
-    let (taken, after) = rest.split_first_chunk::<N>().ok_or(NotAManifest)?;
-    *rest = after;
-    Ok(*taken)
-}
-
-fn offset(rest: &mut &[u8]) -> Result<Offset, NotAManifest> {
-    Offset::new(i64::from_be_bytes(take(rest)?)).ok_or(NotAManifest)
+fn offset(rest: &mut &[u8]) -> Option<Offset> {
+    Offset::new(i64::from_be_bytes(take(rest)?))
 }
 
 #[cfg(test)]
@@ -125,6 +134,7 @@ mod tests {
                 last_length: 4711,
                 end: Offset::new(99).unwrap(),
                 epoch: LeaderEpoch::new(3),
+                indexes: Some(IndexSum::of(b"offsets", b"times")),
             }),
         };
         let bytes = manifest.encode();

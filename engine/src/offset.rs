@@ -13,6 +13,9 @@ impl Offset {
     /// The first offset of every new log.
     pub const ZERO: Self = Self(0);
 
+    /// Above every record's offset.
+    pub(crate) const MAX: Self = Self(i64::MAX);
+
     /// An offset; `None` if `value` is negative.
     #[must_use]
     pub const fn new(value: i64) -> Option<Self> {

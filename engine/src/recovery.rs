@@ -8,6 +8,14 @@
 //! - Files named `.deleted` or `.tmp` are leftovers of a removal or replacement, and go.
 //! - Segments wholly below the log start offset are leftovers of a retention, and go.
 //!
+//! # What is not read
+//!
+//! Sealed segments that the catalog knows are believed without a look at them (see
+//! [`crate::segment::catalog`]); damage in them is found when they are read. The last segment is
+//! scanned from where something vouches for it: a clean close, wholly or for the part that was
+//! there then, or a checkpoint (see [`crate::checkpoint`]), whichever reaches further. Both also say
+//! how far the log was on stable storage, so one that ends earlier is refused.
+//!
 //! # The end of the last segment
 //!
 //! ```text
@@ -19,7 +27,10 @@
 //! ```
 //!
 //! The valid prefix counts. It is synced before it counts as durable: a killed process may have
-//! left it in the kernel's hands only. What follows it was torn by the crash, or was acknowledged
+//! left it in the kernel's hands only. And what no sync has covered for sure is written once more
+//! before that, because an earlier sync may have failed for it, and the next one would pass it
+//! over: the last writes in flight, and all that is scanned if the log was relaxed (see
+//! [`relaxed`]). What follows it was torn by the crash, or was acknowledged
 //! and has changed since. The faults these two are told apart under:
 //!
 //! - A sector (512 bytes) is written whole or not at all, and later writes of the same sector carry
@@ -46,28 +57,40 @@
 //! epoch of a batch, which Kafka's format leaves out of the checksum.
 
 mod evidence;
+mod folder;
+mod last;
+mod rewrite;
+mod sealed;
 mod tear;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use crate::batch::{BatchHeader, HEADER_BYTES};
+use folder::Folder;
+
+use crate::batch::BatchHeader;
+use crate::checkpoint::{self, Checkpoint};
+use crate::compaction::checkpoint as cleaner;
+use crate::compaction::checkpoint::CleanerState;
 use crate::error::{Damage, IoFailure, OpenError, Operation};
-use crate::io::{DirEntry, File, Io, OpenMode};
-use crate::limits::WRITE_BYTES_IN_FLIGHT_MAX;
+use crate::io::{Io, OpenMode, Rare};
 use crate::log::epochs::{self, EpochHistory};
-use crate::log::flush::Tail;
+use crate::log::relaxed;
+use crate::log::tail::Tail;
 use crate::log::{FlushPolicy, LogOffsets, LogSettings, State};
 use crate::manifest::{self, CleanEnd, Manifest};
 use crate::offset::Offset;
-use crate::producer::{Producers, snapshot};
+use crate::planted::{self, Bug};
+use crate::producer::aborted::{self, AbortedIndex};
+use crate::producer::{AbortedTransaction, Marker, Producers, snapshot};
 use crate::segment::active::{Active, Summary};
-use crate::segment::name::{DELETED, Kind, TEMPORARY};
+use crate::segment::name::Kind;
 use crate::segment::offset_index::OffsetIndex;
 use crate::segment::scan::{Found, Scanner};
-use crate::segment::sealed::{Indexes, Sealed};
+use crate::segment::sealed::{IndexSum, Indexes, Sealed};
+use crate::segment::store;
 use crate::segment::time_index::TimeIndex;
-use crate::segment::window::Window;
 use crate::shard::Shard;
 use crate::small_file;
 
@@ -99,6 +122,8 @@ pub struct RecoveryReport {
     pub scanned_bytes: u64,
     /// What was cut, if anything but reserved space followed the valid batches.
     pub cut: Option<Cut>,
+    /// Bytes that were written once more, because a sync that failed might have lost them.
+    pub rewritten_bytes: u64,
     /// Segments whose indexes were missing or wrong and were rebuilt.
     pub rebuilt_indexes: Vec<PathBuf>,
     /// Names in the folder that are not the log's; they were left alone.
@@ -111,110 +136,71 @@ pub(crate) struct Walked<I: Io> {
     pub(crate) summary: Summary,
     /// What stands behind them, unless the file ends there or the visitor stopped.
     pub(crate) damage: Option<Damage>,
-    /// Bytes of the largest batch.
-    largest: usize,
     scanner: Scanner<I>,
 }
 
-/// Walks the first `length` bytes of a segment from its beginning. `visit` sees each valid batch
-/// and where it begins, and says whether it counts; if not, the walk ends before it.
+/// Walks the first `length` bytes of a segment, from where `from` ends on. `visit` sees each valid
+/// batch, what it says if it is a control batch, and where it begins, and says whether it counts;
+/// if not, the walk ends before it.
 pub(crate) async fn walk<I: Io>(
     shard: &Shard<I>,
     path: &Path,
     file: I::File,
     length: u64,
-    base: Offset,
+    from: Summary,
     index_interval: u64,
-    mut visit: impl FnMut(&BatchHeader, u64) -> bool,
+    mut visit: impl FnMut(&BatchHeader, Option<Marker>, u64) -> bool,
 ) -> Result<Walked<I>, IoFailure> {
-    let mut scanner = Scanner::new(shard, file, length, 0, base);
-    let mut summary = Summary::new(base);
-    let mut largest = 0;
+    let mut scanner = Scanner::new(shard, file, length, from.size, from.end);
+    let mut summary = from;
     let damage = loop {
         let found = scanner.next().await.map_err(IoFailure::of(Operation::Read, path))?;
         match found {
             Found::Batch(header, position) => {
-                if !visit(&header, position) {
+                let marker = scanner.marker(&header, position).await;
+                let marker = marker.map_err(IoFailure::of(Operation::Read, path))?;
+                if !visit(&header, marker, position) {
                     break None;
                 }
                 let bytes = header.total_bytes().unwrap_or(0);
-                largest = largest.max(bytes);
                 summary.add(&header, bytes, index_interval);
             }
             Found::End => break None,
             Found::Invalid(damage) => break Some(damage),
         }
     };
-    Ok(Walked { summary, damage, largest, scanner })
+    Ok(Walked { summary, damage, scanner })
 }
 
-/// The indexes of a sealed segment, from their files; `None` if they are missing or cannot be
-/// right.
+/// The indexes of a sealed segment, from their files, and those files' checksum, which is for the
+/// caller to judge; `None` if they are missing or cannot be right.
 pub(crate) async fn read_indexes<I: Io>(
     shard: &Shard<I>,
     dir: &Path,
     base: Offset,
     size: u64,
     end: Offset,
-) -> Result<Option<Indexes>, IoFailure> {
+) -> Result<Option<(Indexes, IndexSum)>, IoFailure> {
     let offsets = small_file::read(shard, &Kind::Index.path(dir, base)).await?;
     let times = small_file::read(shard, &Kind::TimeIndex.path(dir, base)).await?;
     let (Some(offsets), Some(times)) = (offsets, times) else { return Ok(None) };
+    let sum = IndexSum::of(&offsets, &times);
     let last_relative = end.since(base).saturating_sub(1);
     let offsets = OffsetIndex::decode(&offsets, size);
     let times = TimeIndex::decode(&times, last_relative);
-    Ok(offsets.zip(times).map(|(offsets, times)| Indexes { offsets, times }).filter(|indexes| {
-        indexes.offsets.last().is_none_or(|last| u64::from(last.relative) <= last_relative)
-    }))
+    let fits = |offsets: &OffsetIndex| {
+        offsets.last().is_none_or(|last| u64::from(last.relative) <= last_relative)
+    };
+    let indexes = offsets.filter(fits).zip(times);
+    Ok(indexes.map(|(offsets, times)| (Indexes { offsets, times }, sum)))
 }
 
 /// A recovered log.
 pub(crate) struct Recovered<F> {
     pub(crate) state: State<F>,
     pub(crate) report: RecoveryReport,
-}
-
-/// What the folder holds.
-#[derive(Default)]
-struct Folder {
-    /// Base offset and length of each `.log` file, in order.
-    segments: Vec<(Offset, u64)>,
-    /// Offsets of the snapshots, in order.
-    snapshots: Vec<Offset>,
-    /// Index files.
-    indexes: Vec<(Kind, Offset)>,
-    /// What earlier recoveries cut off and kept.
-    evidence: Vec<String>,
-    /// Names that are ours to remove.
-    leftovers: Vec<String>,
-    ignored: Vec<String>,
-}
-
-impl Folder {
-    fn sort(entries: Vec<DirEntry>) -> Self {
-        let mut folder = Self::default();
-        for entry in entries {
-            let name = entry.name;
-            let stem = name.strip_suffix(DELETED).or_else(|| name.strip_suffix(TEMPORARY));
-            let ours = |name: &str| {
-                Kind::parse(name).is_some()
-                    || name == manifest::NAME
-                    || name == epochs::NAME
-                    || evidence::segment_of(name).is_some()
-            };
-            match Kind::parse(&name) {
-                _ if entry.is_dir => folder.ignored.push(name),
-                Some((Kind::Log, base)) => folder.segments.push((base, entry.length)),
-                Some((Kind::Snapshot, offset)) => folder.snapshots.push(offset),
-                Some((kind, base)) => folder.indexes.push((kind, base)),
-                None if stem.is_some_and(ours) => folder.leftovers.push(name),
-                None if evidence::segment_of(&name).is_some() => folder.evidence.push(name),
-                None if ours(&name) => {}
-                None => folder.ignored.push(name),
-            }
-        }
-        folder
-    }
+    /// Whether the log is marked as relaxed: see [`relaxed`].
+    pub(crate) is_marked: bool,
 }
 
 /// Opens the log in `dir`: see the module's documentation.
@@ -223,18 +209,26 @@ pub(crate) async fn recover<I: Io>(
     dir: &Path,
     settings: &LogSettings,
 ) -> Result<Recovered<I::File>, OpenError> {
-    let entries = match shard.io().list_dir(dir).await {
+    let mut entries = match shard.io().list_dir(dir).await {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let created = shard.io().create_dir_all(dir).await;
             created.map_err(IoFailure::of(Operation::Create, dir))?;
-            small_file::sync_dir_and_parent(shard, dir).await?;
             Vec::new()
         }
         Err(error) => return Err(IoFailure::of(Operation::List, dir)(error).into()),
     };
+    let cleaner = cleaner::open(shard, dir, &mut entries).await?;
     let mut folder = Folder::sort(entries);
-    let manifest = load_manifest(shard, dir).await?;
+    if folder.segments.is_empty() && !folder.holds(manifest::NAME) {
+        // It is new, or whoever made it was killed, or could not sync its name. The journal's redo
+        // takes a log whose folder is gone for deleted.
+        small_file::sync_dir_and_parent(shard, dir).await?;
+    }
+    let manifest = match folder.holds(manifest::NAME) {
+        true => load_manifest(shard, dir).await?,
+        false => Manifest::default(),
+    };
     let mut recovery = Recovery {
         shard,
         dir,
@@ -246,10 +240,23 @@ pub(crate) async fn recover<I: Io>(
         },
         doomed: std::mem::take(&mut folder.leftovers),
         evidence: std::mem::take(&mut folder.evidence),
+        synced_to: None,
+        was_relaxed: folder.holds(relaxed::NAME),
     };
-    let state = recovery.run(folder).await?;
+    let is_sure = recovery.is_start_durable(&folder);
+    let mut state = recovery.run(folder).await?;
+    state.cleaner = cleaner;
+    let is_marked = recovery.mark().await?;
     remove_leftovers(shard, dir, &recovery.doomed).await?;
-    Ok(Recovered { state, report: recovery.report })
+    if !is_sure && recovery.doomed.is_empty() {
+        shard.io().reached(Rare::StartSynced);
+        small_file::sync_dir(shard, dir).await?;
+    }
+    if !is_marked && recovery.was_relaxed {
+        // What else goes may go for that reason only.
+        remove_leftovers(shard, dir, &[relaxed::NAME.to_owned()]).await?;
+    }
+    Ok(Recovered { state, report: recovery.report, is_marked })
 }
 
 async fn remove_leftovers<I: Io>(
@@ -291,6 +298,10 @@ struct Recovery<'a, I: Io> {
     doomed: Vec<String>,
     /// What earlier recoveries cut off and kept.
     evidence: Vec<String>,
+    /// Up to where a checkpoint says the log was synced, above its start.
+    synced_to: Option<Offset>,
+    /// Whether the log was marked as relaxed.
+    was_relaxed: bool,
 }
 
 /// State that is rebuilt from batches.
@@ -298,6 +309,9 @@ struct Replay {
     producers: Producers,
     /// Batches from here on are not in `producers` yet.
     producers_from: Offset,
+    /// Transactions aborted in the last segment, which begins at `last_base`.
+    aborted: Vec<AbortedTransaction>,
+    last_base: Offset,
     epochs: EpochHistory,
     /// Batches from here on are not in `epochs` yet.
     epochs_from: Offset,
@@ -308,47 +322,61 @@ impl<I: Io> Recovery<'_, I> {
         let start = self.manifest.start;
         self.drop_below_start(&mut folder, start);
         let Some((last_base, last_length)) = folder.segments.last().copied() else {
-            return self.without_segments(folder, start);
+            self.load_checkpoint(&folder, None).await?;
+            return self.without_segments(folder, start).await;
         };
         let first = folder.segments[0].0;
         if first > start {
             let path = Kind::Log.path(self.dir, first);
             return Err(OpenError::SegmentGap { path, end: start, next: first });
         }
-        let mut sealed = VecDeque::new();
-        for pair in folder.segments.windows(2) {
-            let (base, length) = pair[0];
-            sealed.push_back(self.check_sealed(base, length, pair[1].0).await?);
-        }
-        let clean = self
-            .manifest
-            .clean
-            .filter(|clean| (clean.last_base, clean.last_length) == (last_base, last_length));
-        let mut replay = self.begin_replay(&folder, clean, last_base).await?;
-        self.replay_sealed(&sealed, &mut replay).await?;
+        let sealed = self.check_all_sealed(&folder).await?;
         let path = Kind::Log.path(self.dir, last_base);
-        let file = self.shard.io().open(&path, OpenMode::WriteDirect).await;
-        let file = file.map_err(IoFailure::of(Operation::Open, &path))?;
-        let trusted = match clean {
-            Some(clean) => self.trust(clean, &file, &replay).await?,
-            None => None,
-        };
-        let mut active = Active::new(last_base);
-        active.named = true;
-        active.file = Some(file.clone());
-        active.allocated = last_length;
-        self.report.clean = trusted.is_some();
-        match trusted {
-            Some(summary) => active.summary = summary,
-            None => {
-                let (summary, keep) = self.scan_last(&path, file, last_length, &mut replay).await?;
-                active.allocated = keep;
-                active.summary = summary;
-            }
+        let file = store::open(self.shard, &path, OpenMode::WriteDirect).await?;
+        // A clean close vouches for the whole segment, or for the part that was there then.
+        let close = self.manifest.clean.filter(|close| close.last_base == last_base);
+        let close = close.filter(|close| close.last_length <= last_length);
+        let is_whole = close.is_some_and(|close| {
+            close.last_length == last_length || planted::active(Bug::TrustIndexPastTornTail)
+        });
+        let covered = close.map_or(0, |close| close.last_length);
+        if !is_whole && covered > 0 {
+            self.shard.io().reached(Rare::CleanInPart);
         }
+        let checkpoint = match is_whole {
+            true => None,
+            false => self.load_checkpoint(&folder, Some((&file, covered..last_length + 1))).await?,
+        };
+        let (mut replay, mut known) = match checkpoint {
+            Some(Checkpoint { summary, producers, epochs, aborted }) => {
+                let end = summary.end;
+                let (producers_from, epochs_from) = (end, end);
+                let replay =
+                    Replay { producers, producers_from, aborted, last_base, epochs, epochs_from };
+                (replay, Some(summary))
+            }
+            None => (self.begin_replay(&folder, close, last_base).await?, None),
+        };
+        self.replay_sealed(&sealed, &mut replay).await?;
+        if let (None, Some(close)) = (&known, close) {
+            known = self.trust(close, &file, &replay).await?;
+        }
+        let mut active = Active::new(last_base);
+        active.allocated = last_length;
+        active.checkpointed = known.as_ref().map_or(0, |known| known.size);
+        self.report.clean = is_whole && known.is_some();
+        let known = known.unwrap_or_else(|| Summary::new(last_base));
+        if self.report.clean {
+            active.summary = known;
+        } else {
+            let scanned = self.scan_last(&path, file, last_length, known, &mut replay).await?;
+            (active.summary, active.allocated) = scanned;
+        }
+        // The first batch of a segment syncs its name.
+        active.named = active.summary.size > 0;
         let end = active.summary.end;
         if end < start {
-            return self.restart_at(folder, start, end);
+            return self.restart_at(folder, start, end).await;
         }
         replay.epochs.truncate(end);
         replay.epochs.cut_before(start);
@@ -356,10 +384,13 @@ impl<I: Io> Recovery<'_, I> {
         Ok(State {
             offsets: LogOffsets::at_rest(start, end),
             sealed,
+            tail: Tail::at_rest(end, active.summary.size),
             active,
-            tail: Tail::at_rest(end),
             epochs: replay.epochs,
             producers: replay.producers,
+            aborted: aborted_index(&folder, last_base, replay.aborted),
+            cleaner: CleanerState::default(),
+            swapping: None,
             manifest: self.manifest,
             changed: !self.report.clean,
             layout: 0,
@@ -370,25 +401,90 @@ impl<I: Io> Recovery<'_, I> {
         })
     }
 
+    /// Reads the checkpoint, notes what it says was synced, and gives it if it is of the last
+    /// segment, whose file and the positions that are of use are given, and fits it. One that is
+    /// of no use is to be removed.
+    async fn load_checkpoint(
+        &mut self,
+        folder: &Folder,
+        last: Option<(&I::File, Range<u64>)>,
+    ) -> Result<Option<Checkpoint>, OpenError> {
+        if !folder.holds(checkpoint::NAME) {
+            return Ok(None);
+        }
+        let bytes = small_file::read(self.shard, &self.dir.join(checkpoint::NAME)).await?;
+        let last_base = folder.segments.last().map(|(base, _)| *base);
+        let read = bytes.and_then(|bytes| checkpoint::decode(&bytes));
+        self.synced_to = read.as_ref().map(|read| read.summary.end);
+        self.synced_to.take_if(|end| *end <= self.manifest.start);
+        let Some(checkpoint) = read.filter(|read| Some(read.summary.base) == last_base) else {
+            self.doomed.push(checkpoint::NAME.to_owned());
+            return Ok(None);
+        };
+        match last {
+            Some((file, useful))
+                if useful.contains(&checkpoint.summary.size)
+                    && self.fits(&checkpoint.summary, file).await? =>
+            {
+                self.shard.io().reached(Rare::CheckpointUsed);
+                Ok(Some(checkpoint))
+            }
+            _ => {
+                self.shard.io().reached(Rare::CheckpointPassedOver);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Whether everything that was ever acknowledged was on stable storage by then.
+    fn is_strict(&self) -> bool {
+        self.settings.durability == FlushPolicy::EveryBatch && !self.was_relaxed
+    }
+
+    /// Marks a log that is to be relaxed. `false` without a mark, also where there is no room for it.
+    async fn mark(&self) -> Result<bool, IoFailure> {
+        match self.settings.durability {
+            FlushPolicy::EveryBatch => {}
+            FlushPolicy::Relaxed { .. } => match relaxed::mark(self.shard, self.dir).await {
+                Err(failure) if failure.is_shortage() => {}
+                marked => return marked.map(|()| true),
+            },
+        }
+        Ok(false)
+    }
+
+    /// Where the log should end at least, if that is after `end`: a clean close or a checkpoint
+    /// says that what is missing was synced.
+    fn lost(&self, end: Offset) -> Option<Offset> {
+        let closed_at = self.manifest.clean.map(|close| close.end);
+        closed_at.max(self.synced_to).filter(|expected| *expected > end)
+    }
+
     /// A log whose files are all gone, or that never had any.
-    fn without_segments(
+    async fn without_segments(
         &mut self,
         folder: Folder,
         start: Offset,
     ) -> Result<State<I::File>, OpenError> {
-        if let Some(clean) = self.manifest.clean.filter(|clean| clean.end > start) {
-            let damage = Damage::EndsEarly { expected: clean.end, found: start };
+        if let Some(expected) = self.lost(start) {
+            let damage = Damage::EndsEarly { expected, found: start };
             return Err(OpenError::Corrupt { path: self.dir.to_owned(), position: 0, damage });
         }
+        // Retention may have taken every segment; what their producers sent is still known.
+        let (producers, _) =
+            newest_snapshot(self.shard, self.dir, &folder.snapshots, start).await?;
         self.report.clean = true;
         self.drop_strays(&folder, start);
         Ok(State {
             offsets: LogOffsets::at_rest(start, start),
             sealed: VecDeque::new(),
             active: Active::new(start),
-            tail: Tail::at_rest(start),
+            tail: Tail::at_rest(start, 0),
             epochs: EpochHistory::default(),
-            producers: Producers::default(),
+            producers,
+            aborted: AbortedIndex::default(),
+            cleaner: CleanerState::default(),
+            swapping: None,
             manifest: self.manifest,
             changed: false,
             layout: 0,
@@ -401,18 +497,26 @@ impl<I: Io> Recovery<'_, I> {
 
     /// A log that lost what its start offset was moved past: possible only where appends were not
     /// synced. It goes on at its start.
-    fn restart_at(
+    async fn restart_at(
         &mut self,
         mut folder: Folder,
         start: Offset,
         end: Offset,
     ) -> Result<State<I::File>, OpenError> {
-        if self.settings.durability == FlushPolicy::EveryBatch {
+        if self.is_strict() {
             let damage = Damage::EndsEarly { expected: start, found: end };
             return Err(OpenError::Corrupt { path: self.dir.to_owned(), position: 0, damage });
         }
         self.doomed.extend(folder.segments.drain(..).map(|(base, _)| Kind::Log.name(base)));
-        self.without_segments(folder, start)
+        self.doomed.push(checkpoint::NAME.to_owned());
+        self.without_segments(folder, start).await
+    }
+
+    /// Whether the manifest that says where the log starts is known to be on stable storage under
+    /// its name. A killed process may have left it in the kernel's hands, and then the start would
+    /// fall again with the power; but what lies below a start goes only once that is durable.
+    fn is_start_durable(&self, folder: &Folder) -> bool {
+        folder.segments.first().is_none_or(|(base, _)| *base >= self.manifest.start)
     }
 
     /// Leaves out the segments that a retention had already given up.
@@ -434,96 +538,18 @@ impl<I: Io> Recovery<'_, I> {
             let below = |name: &String| evidence::segment_of(name).is_some_and(|at| at < *first);
             self.doomed.extend(self.evidence.extract_if(.., |name| below(name)));
         }
-        let known = |base: Offset| folder.segments.iter().any(|(other, _)| *other == base);
-        for (kind, base) in &folder.indexes {
+        let known =
+            |base: Offset| folder.segments.binary_search_by_key(&base, |pair| pair.0).is_ok();
+        for (kind, base, _) in &folder.indexes {
             if !known(*base) {
                 self.doomed.push(kind.name(*base));
             }
         }
+        // A clean close goes on vouching for what was there then.
+        let closed_at = self.manifest.clean.map(|close| close.end);
         for offset in &folder.snapshots {
-            if !known(*offset) && *offset != end {
+            if !known(*offset) && *offset != end && Some(*offset) != closed_at {
                 self.doomed.push(Kind::Snapshot.name(*offset));
-            }
-        }
-    }
-
-    /// Checks that a sealed segment is whole and ends where the next one begins: by its index and
-    /// what follows the last entry, else by reading all of it.
-    async fn check_sealed(
-        &mut self,
-        base: Offset,
-        length: u64,
-        next: Offset,
-    ) -> Result<Sealed<I::File>, OpenError> {
-        let path = Kind::Log.path(self.dir, base);
-        let file = self.shard.io().open(&path, OpenMode::ReadDirect).await;
-        let file = file.map_err(IoFailure::of(Operation::Open, &path))?;
-        let indexes = read_indexes(self.shard, self.dir, base, length, next).await?;
-        if let Some(indexes) = indexes
-            && let Some(end) = self.end_by_index(&path, &file, base, length, &indexes).await?
-            && end == next
-        {
-            let latest =
-                indexes.times.last().map(|entry| (entry.timestamp, base.plus(entry.relative)));
-            let size = length;
-            return Ok(Sealed { base, end, size, file: None, indexes: None, latest });
-        }
-        let interval = self.settings.index_interval_bytes;
-        let walked = walk(self.shard, &path, file, length, base, interval, |_, _| true).await?;
-        self.report.scanned_bytes += walked.summary.size;
-        if let Some(damage) = walked.damage {
-            return Err(OpenError::Corrupt { path, position: walked.summary.size, damage });
-        }
-        let mut summary = walked.summary;
-        let end = summary.end;
-        if end > next {
-            return Err(OpenError::SegmentsOverlap { path, end, next });
-        }
-        if end < next {
-            return Err(OpenError::SegmentGap { path, end, next });
-        }
-        summary.add_time_entry();
-        let (offsets, times) = (summary.offsets.encode(), summary.times.encode());
-        let (index, time_index) = (Kind::Index.name(base), Kind::TimeIndex.name(base));
-        small_file::replace(self.shard, self.dir, &index, &offsets).await?;
-        small_file::replace(self.shard, self.dir, &time_index, &times).await?;
-        self.report.rebuilt_indexes.push(path);
-        let mut sealed = Sealed::new(summary, None);
-        sealed.indexes = None;
-        Ok(sealed)
-    }
-
-    /// Where a sealed segment ends, found from its last index entry on; `None` if something there
-    /// is not as the index says.
-    async fn end_by_index(
-        &mut self,
-        path: &Path,
-        file: &I::File,
-        base: Offset,
-        length: u64,
-        indexes: &Indexes,
-    ) -> Result<Option<Offset>, OpenError> {
-        let (mut position, mut expected) = (0, base);
-        if let Some(entry) = indexes.offsets.last() {
-            position = u64::from(entry.position);
-            let mut window = Window::new(self.shard, file.clone());
-            let loaded = window.load(position, HEADER_BYTES, HEADER_BYTES).await;
-            loaded.map_err(IoFailure::of(Operation::Read, path))?;
-            let header = BatchHeader::read(window.from(position));
-            let right = base.plus(entry.relative).value();
-            let Some(header) = header.filter(|header| header.last_offset() == right) else {
-                return Ok(None);
-            };
-            expected = Offset::new(header.base_offset).unwrap_or(base);
-        }
-        let mut scanner = Scanner::new(self.shard, file.clone(), length, position, expected);
-        loop {
-            match scanner.next().await.map_err(IoFailure::of(Operation::Read, path))? {
-                Found::Batch(header, _) => {
-                    self.report.scanned_bytes += header.total_bytes().unwrap_or(0) as u64;
-                }
-                Found::End => return Ok(Some(scanner.expected())),
-                Found::Invalid(_) => return Ok(None),
             }
         }
     }
@@ -532,31 +558,59 @@ impl<I: Io> Recovery<'_, I> {
     async fn begin_replay(
         &self,
         folder: &Folder,
-        clean: Option<CleanEnd>,
+        close: Option<CleanEnd>,
         last_base: Offset,
     ) -> Result<Replay, OpenError> {
         let first = folder.segments.first().map_or(last_base, |(base, _)| *base);
-        let newest = clean.map_or(last_base, |clean| clean.end);
+        let newest = close.map_or(last_base, |close| close.end);
         let (producers, producers_from) =
             newest_snapshot(self.shard, self.dir, &folder.snapshots, newest).await?;
-        let checkpoint = small_file::read(self.shard, &self.dir.join(epochs::NAME)).await?;
-        let known = checkpoint.and_then(|bytes| EpochHistory::decode(&bytes));
+        let mut known = None;
+        if folder.holds(epochs::NAME) {
+            let bytes = small_file::read(self.shard, &self.dir.join(epochs::NAME)).await?;
+            known = bytes.and_then(|bytes| EpochHistory::decode(&bytes));
+        }
         let (epochs, epochs_from) = match known {
-            Some(epochs) if clean.is_some() => (epochs, newest),
             Some(mut epochs) => {
-                epochs.truncate(last_base);
-                (epochs, last_base)
+                epochs.truncate(newest);
+                (epochs, newest)
             }
             None => (EpochHistory::default(), first),
         };
         let producers_from = producers_from.max(first);
-        Ok(Replay { producers, producers_from, epochs, epochs_from })
+        // What the snapshot covers of the last segment stands in the index beside it.
+        let aborted = if producers_from > last_base {
+            self.read_aborted(folder, last_base, producers_from).await?
+        } else {
+            Vec::new()
+        };
+        Ok(Replay { producers, producers_from, aborted, last_base, epochs, epochs_from })
+    }
+
+    /// The transactions whose abort markers lie in `base..end` of the last segment.
+    async fn read_aborted(
+        &self,
+        folder: &Folder,
+        base: Offset,
+        end: Offset,
+    ) -> Result<Vec<AbortedTransaction>, OpenError> {
+        if !folder.holds_index(Kind::TxnIndex, base) {
+            return Ok(Vec::new());
+        }
+        let bytes = small_file::read(self.shard, &Kind::TxnIndex.path(self.dir, base)).await?;
+        let known = bytes.and_then(|bytes| aborted::decode(&bytes, base, end));
+        if let Some(entries) = known {
+            return Ok(entries);
+        }
+        let (shard, dir, settings) = (self.shard, self.dir, self.settings);
+        let (segments, snapshots) = (&folder.segments, &folder.snapshots);
+        Ok(aborted::rebuild(shard, dir, segments, snapshots, base, settings).await?)
     }
 
     /// Replays sealed segments that the snapshot or the checkpoint does not cover.
     async fn replay_sealed(
         &mut self,
-        sealed: &VecDeque<Sealed<I::File>>,
+        sealed: &VecDeque<Sealed>,
         replay: &mut Replay,
     ) -> Result<(), OpenError> {
         let from = replay.producers_from.min(replay.epochs_from);
@@ -570,163 +624,33 @@ impl<I: Io> Recovery<'_, I> {
         }
         Ok(())
     }
-
-    /// The last segment's summary without a scan, if everything a clean close leaves is there.
-    async fn trust(
-        &self,
-        clean: CleanEnd,
-        file: &I::File,
-        replay: &Replay,
-    ) -> Result<Option<Summary>, OpenError> {
-        let (base, size, end) = (clean.last_base, clean.last_length, clean.end);
-        if replay.producers_from != end || replay.epochs_from != end {
-            return Ok(None);
-        }
-        let mut summary = Summary::new(base);
-        if size == 0 {
-            return Ok((end == base).then_some(summary));
-        }
-        let read = read_indexes(self.shard, self.dir, base, size, end).await?;
-        let Some(indexes) = read else { return Ok(None) };
-        let path = Kind::Log.path(self.dir, base);
-        let mut window = Window::new(self.shard, file.clone());
-        let loaded = window.load(0, HEADER_BYTES, HEADER_BYTES).await;
-        loaded.map_err(IoFailure::of(Operation::Read, &path))?;
-        let first = BatchHeader::read(window.from(0));
-        let Some(first) = first.filter(|first| first.base_offset == base.value()) else {
-            return Ok(None);
-        };
-        summary.restore(indexes, first.max_timestamp, size, end);
-        Ok(Some(summary))
-    }
-
-    /// Scans the last segment, and cuts it behind its valid batches. Gives its summary and the
-    /// length its file has then.
-    async fn scan_last(
-        &mut self,
-        path: &Path,
-        file: I::File,
-        length: u64,
-        replay: &mut Replay,
-    ) -> Result<(Summary, u64), OpenError> {
-        let (_, base) = Kind::parse(path.file_name().and_then(|n| n.to_str()).unwrap_or_default())
-            .unwrap_or((Kind::Log, Offset::ZERO));
-        let interval = self.settings.index_interval_bytes;
-        let (now, expiry) = (self.shard.io().now(), self.settings.producer_expiry);
-        let visit = |header: &BatchHeader, _| {
-            replay.add(header, now, expiry);
-            true
-        };
-        let mut walked =
-            walk(self.shard, path, file.clone(), length, base, interval, visit).await?;
-        let (position, end) = (walked.summary.size, walked.summary.end);
-        self.report.scanned_bytes += position;
-        let corrupt = |damage| OpenError::Corrupt { path: path.to_owned(), position, damage };
-        if let Some(clean) = self.manifest.clean.filter(|clean| clean.end > end) {
-            let early = Damage::EndsEarly { expected: clean.end, found: end };
-            return Err(corrupt(walked.damage.unwrap_or(early)));
-        }
-        let start = self.manifest.start;
-        if start > end && self.settings.durability == FlushPolicy::EveryBatch {
-            let early = Damage::EndsEarly { expected: start, found: end };
-            return Err(corrupt(walked.damage.unwrap_or(early)));
-        }
-        let mut keep = length;
-        if let Some(damage) = walked.damage {
-            let content_end = walked.scanner.content_end().await;
-            let content_end = content_end.map_err(IoFailure::of(Operation::Read, path))?;
-            if content_end > position {
-                let batch_max = walked.largest.max(self.settings.batch_bytes_max);
-                let scanner = &mut walked.scanner;
-                let judged = self.judge(scanner, batch_max, damage).await;
-                let (damage, later) = match judged.map_err(IoFailure::of(Operation::Read, path))? {
-                    Verdict::Corrupt(damage) => return Err(corrupt(damage)),
-                    Verdict::Torn { damage, later } => (damage, later),
-                };
-                let saved = self.save_and_cut(path, &file, length, base, scanner, content_end);
-                let saved = saved.await?;
-                keep = position;
-                let (path, bytes) = (path.to_owned(), length - position);
-                self.report.cut = Some(Cut { path, position, bytes, damage, later, saved });
-            }
-        }
-        // What a killed process wrote may not have reached the disk yet; nor may its name.
-        file.sync().await.map_err(IoFailure::of(Operation::Sync, path))?;
-        small_file::sync_dir_and_parent(self.shard, self.dir).await?;
-        Ok((walked.summary, keep))
-    }
-
-    /// Whether a crash can have left what stands at the scanner's position: see the module's
-    /// documentation.
-    async fn judge(
-        &self,
-        scanner: &mut Scanner<I>,
-        batch_max: usize,
-        damage: Damage,
-    ) -> std::io::Result<Verdict> {
-        let position = scanner.position();
-        let later = scanner.find_later(position + 1).await?;
-        if self.settings.durability == FlushPolicy::EveryBatch {
-            let window = WRITE_BYTES_IN_FLIGHT_MAX.max(batch_max + crate::limits::BLOCK);
-            let window_end = position + window as u64;
-            let beyond = match later {
-                Some((_, at)) if at < window_end => scanner.find_later(window_end).await?,
-                other => other,
-            };
-            if let Some((offset, position)) = beyond {
-                return Ok(Verdict::Corrupt(Damage::InTheMiddle { offset, position }));
-            }
-        }
-        if tear::is_rotten(scanner, later.map(|(_, at)| at)).await? {
-            return Ok(Verdict::Corrupt(damage));
-        }
-        Ok(Verdict::Torn { damage, later: later.map(|(offset, _)| offset) })
-    }
-
-    /// Cuts a segment at the scanner's position, after what goes is safe in a file of its own,
-    /// whose path this gives. The cut is durable with the next sync.
-    async fn save_and_cut(
-        &self,
-        path: &Path,
-        file: &I::File,
-        length: u64,
-        base: Offset,
-        scanner: &mut Scanner<I>,
-        content_end: u64,
-    ) -> Result<PathBuf, IoFailure> {
-        let position = scanner.position();
-        if content_end < length {
-            // Reserved space goes first, so that there is room on a full disk.
-            let cut = file.set_length(content_end).await;
-            cut.map_err(IoFailure::of(Operation::Cut, path))?;
-        }
-        let saved =
-            evidence::save(self.shard, self.dir, base, scanner, content_end, &self.evidence);
-        let saved = saved.await?;
-        let cut = file.set_length(position).await;
-        cut.map_err(IoFailure::of(Operation::Cut, path))?;
-        Ok(saved)
-    }
 }
 
-/// What invalid bytes behind the last valid batch are.
-enum Verdict {
-    /// No crash can have left them.
-    Corrupt(Damage),
-    /// A crash may have.
-    Torn { damage: Damage, later: Option<i64> },
+/// The index of a log whose last segment begins at `last_base` and holds `active`.
+fn aborted_index(
+    folder: &Folder,
+    last_base: Offset,
+    active: Vec<AbortedTransaction>,
+) -> AbortedIndex {
+    let files = folder.indexes.iter().filter(|(kind, ..)| *kind == Kind::TxnIndex);
+    let held = |base: &Offset| folder.segments.binary_search_by_key(base, |pair| pair.0).is_ok();
+    let mut bases: BTreeSet<Offset> = files.map(|(_, base, _)| *base).filter(held).collect();
+    let active_has_file = bases.remove(&last_base);
+    AbortedIndex::opened(active, active_has_file, bases)
 }
 
 impl Replay {
     fn add(
         &mut self,
         header: &BatchHeader,
+        marker: Option<Marker>,
         now: crate::offset::Timestamp,
         expiry: std::time::Duration,
     ) {
         let Some(base_offset) = Offset::new(header.base_offset) else { return };
-        if base_offset >= self.producers_from {
-            self.producers.appended(header, now, expiry);
+        if base_offset >= self.producers_from && !planted::active(Bug::SkipProducerReplay) {
+            let aborted = self.producers.appended(header, marker, now, expiry);
+            self.aborted.extend(aborted.filter(|_| base_offset >= self.last_base));
         }
         if base_offset >= self.epochs_from {
             self.epochs.note(header.leader_epoch, base_offset);
@@ -737,16 +661,15 @@ impl Replay {
 async fn replay_segment<I: Io>(
     shard: &Shard<I>,
     path: &Path,
-    segment: &Sealed<I::File>,
+    segment: &Sealed,
     settings: &LogSettings,
     replay: &mut Replay,
 ) -> Result<Walked<I>, IoFailure> {
-    let file = shard.io().open(path, OpenMode::ReadDirect).await;
-    let file = file.map_err(IoFailure::of(Operation::Open, path))?;
+    let file = store::open(shard, path, OpenMode::ReadDirect).await?;
     let (now, expiry) = (shard.io().now(), settings.producer_expiry);
-    let interval = settings.index_interval_bytes;
-    walk(shard, path, file, segment.size, segment.base, interval, |header, _| {
-        replay.add(header, now, expiry);
+    let (from, interval) = (Summary::new(segment.base), settings.index_interval_bytes);
+    walk(shard, path, file, segment.size, from, interval, |header, marker, _| {
+        replay.add(header, marker, now, expiry);
         true
     })
     .await

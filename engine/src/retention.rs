@@ -1,12 +1,17 @@
 //! Letting go of the oldest segments.
 
+use crate::batch::HEADER_BYTES;
 use crate::error::MaintainError;
-use crate::io::Io;
+use crate::io::{Io, Rare};
 use crate::log::{Inner, Log, LogOffsets};
 use crate::manifest::Manifest;
 use crate::offset::{Offset, Timestamp};
+use crate::planted::{self, Bug};
 use crate::segment::name::Kind;
 use crate::small_file;
+
+/// Files that a segment may have.
+const FILES_A_SEGMENT: usize = 5;
 
 /// What a retention did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -69,11 +74,15 @@ impl<I: Io> Log<I> {
             let mut bytes: u64 = state.sealed.iter().map(|segment| segment.size).sum();
             bytes += state.active.summary.size;
             for segment in state.sealed.iter().take_while(|segment| segment.end <= up_to) {
-                let expired =
-                    segment.latest.zip(expiry).is_some_and(|((latest, _), before)| latest < before);
-                let too_many = settings
-                    .retention_bytes
-                    .is_some_and(|kept| bytes.saturating_sub(segment.size) >= kept);
+                // One batch without records is what compaction leaves where nothing stays.
+                let is_empty = segment.size == HEADER_BYTES as u64;
+                let expired = expiry.is_some_and(|before| {
+                    is_empty || segment.latest().is_some_and(|(latest, _)| latest < before)
+                });
+                let too_many = settings.retention_bytes.is_some_and(|kept| {
+                    bytes.saturating_sub(segment.size) >= kept
+                        || bytes >= kept && planted::active(Bug::RetainOneTooFew)
+                });
                 if !expired && !too_many {
                     break;
                 }
@@ -99,7 +108,7 @@ impl<I: Io> Inner<I> {
             && state
                 .sealed
                 .iter()
-                .all(|segment| segment.latest.is_some_and(|(latest, _)| latest < before))
+                .all(|segment| segment.latest().is_some_and(|(latest, _)| latest < before))
     }
 
     /// The caller has the turn. First the new start is made durable, then files go, so that a
@@ -111,7 +120,9 @@ impl<I: Io> Inner<I> {
         };
         if start > old {
             let manifest = Manifest { start, ..manifest };
-            manifest.save(&self.shard, &self.dir).await?;
+            if !planted::active(Bug::RetainWithoutManifest) {
+                manifest.save(&self.shard, &self.dir).await?;
+            }
             let mut state = self.state.borrow_mut();
             state.manifest = manifest;
             state.changed = true;
@@ -121,25 +132,44 @@ impl<I: Io> Inner<I> {
         }
         let mut report = RetentionReport { start: start.max(old), ..Default::default() };
         let mut names = Vec::new();
-        {
+        let is_emptied = {
             let mut state = self.state.borrow_mut();
             let start = state.offsets.start;
             while let Some(segment) = state.sealed.pop_front_if(|segment| segment.end <= start) {
+                self.forget_segment(segment.base);
                 report.segments += 1;
                 report.bytes += segment.size;
-                // The log file last: as long as it is there, so is what belongs to it.
-                names.extend([
+                state.aborted.remove([segment.base]);
+                // The log file first: as long as it is there, so is what belongs to it.
+                let files: [String; FILES_A_SEGMENT] = [
+                    Kind::Log.name(segment.base),
                     Kind::Index.name(segment.base),
                     Kind::TimeIndex.name(segment.base),
+                    Kind::TxnIndex.name(segment.base),
                     Kind::Snapshot.name(segment.base),
-                    Kind::Log.name(segment.base),
-                ]);
+                ];
+                names.extend(files);
             }
             if report.segments > 0 {
                 state.layout += 1;
             }
-        }
+            report.segments > 0 && state.sealed.is_empty() && !state.active.has_file()
+        };
         self.shard.cache().cut_before(&self.chunks, report.start);
+        if is_emptied {
+            self.shard.io().reached(Rare::EmptiedByRetention);
+            // No later segment tells the journal's redo that these are gone on purpose.
+            if !planted::active(Bug::EmptyWithoutSettling) {
+                self.leave_journal().await?;
+            }
+        }
+        if is_emptied {
+            // Only the last one that stays tells the next open where the log ends: it must not go
+            // before the others have.
+            let last = names.split_off(names.len().saturating_sub(FILES_A_SEGMENT));
+            small_file::remove_all(&self.shard, &self.dir, names).await?;
+            names = last;
+        }
         small_file::remove_all(&self.shard, &self.dir, names).await?;
         Ok(report)
     }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use crate::error::{IoFailure, Operation};
 use crate::io::{Durability, File, Io, OpenMode};
 use crate::limits::{READ_BYTES_MAX, SMALL_FILE_BYTES_MAX};
+use crate::planted::{self, Bug};
 use crate::segment::name::{DELETED, TEMPORARY};
+use crate::segment::store;
 use crate::shard::Shard;
 
 /// Replaces `dir/name`: after `Ok` its bytes are synced and the new name is in place, durable
@@ -17,20 +19,41 @@ pub(crate) async fn replace<I: Io>(
     name: &str,
     bytes: &[u8],
 ) -> Result<(), IoFailure> {
+    let temporary = prepare(shard, dir, name, bytes).await?;
+    put(shard, dir, name, &temporary).await
+}
+
+/// The first half of [`replace`]: the new bytes, synced, in a temporary file, whose path this
+/// gives. After `Err` nothing of it counts.
+pub(crate) async fn prepare<I: Io>(
+    shard: &Shard<I>,
+    dir: &Path,
+    name: &str,
+    bytes: &[u8],
+) -> Result<PathBuf, IoFailure> {
     let temporary = dir.join(format!("{name}{TEMPORARY}"));
-    let path = dir.join(name);
     if let Err(failure) = write(shard, &temporary, bytes).await {
         // What is left of it is ignored and removed at the next open, should this fail too.
         let _ = shard.io().remove_file(&temporary).await;
         return Err(failure);
     }
-    let renamed = shard.io().rename(&temporary, &path).await;
+    Ok(temporary)
+}
+
+/// The second half of [`replace`]: what was prepared takes the place of `dir/name`.
+pub(crate) async fn put<I: Io>(
+    shard: &Shard<I>,
+    dir: &Path,
+    name: &str,
+    temporary: &Path,
+) -> Result<(), IoFailure> {
+    let path = dir.join(name);
+    let renamed = shard.io().rename(temporary, &path).await;
     renamed.map_err(IoFailure::of(Operation::Rename, &path))
 }
 
 async fn write<I: Io>(shard: &Shard<I>, path: &Path, bytes: &[u8]) -> Result<(), IoFailure> {
-    let file = shard.io().open(path, OpenMode::CreateBuffered).await;
-    let file = file.map_err(IoFailure::of(Operation::Create, path))?;
+    let file = store::open(shard, path, OpenMode::CreateBuffered).await?;
     let mut position = 0;
     for part in bytes.chunks(READ_BYTES_MAX) {
         let mut buffer = shard.acquire(part.len()).await;
@@ -38,6 +61,9 @@ async fn write<I: Io>(shard: &Shard<I>, path: &Path, bytes: &[u8]) -> Result<(),
         let written = file.write_at(buffer.freeze(), position, Durability::Written).await;
         written.map_err(IoFailure::of(Operation::Write, path))?;
         position += part.len() as u64;
+    }
+    if planted::active(Bug::RenameBeforeSync) {
+        return Ok(());
     }
     file.sync().await.map_err(IoFailure::of(Operation::Sync, path))
 }
@@ -52,6 +78,9 @@ pub(crate) async fn sync_dir_and_parent<I: Io>(
     shard: &Shard<I>,
     dir: &Path,
 ) -> Result<(), IoFailure> {
+    if planted::active(Bug::SkipFolderSync) {
+        return Ok(());
+    }
     sync_dir(shard, dir).await?;
     match dir.parent() {
         Some(parent) => sync_dir(shard, parent).await,
@@ -64,10 +93,9 @@ pub(crate) async fn read<I: Io>(
     shard: &Shard<I>,
     path: &Path,
 ) -> Result<Option<Vec<u8>>, IoFailure> {
-    let file = match shard.io().open(path, OpenMode::ReadBuffered).await {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(IoFailure::of(Operation::Open, path)(error)),
+    let file = match store::open(shard, path, OpenMode::ReadBuffered).await {
+        Err(failure) if failure.kind == std::io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
     };
     let length = file.length().await.map_err(IoFailure::of(Operation::Read, path))?;
     if length > SMALL_FILE_BYTES_MAX {

@@ -13,10 +13,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use ringlog_engine::buffer::{Buffer, BufferPool};
-use ringlog_engine::io::sim::{Operation, SECTOR, SimIo};
+use ringlog_engine::io::sim::{Operation, SimIo};
 use ringlog_engine::io::uring::UringIo;
 use ringlog_engine::io::{DirEntry, Durability, File, Io, OpenMode};
-use ringlog_engine::limits::BLOCK;
+use ringlog_engine::limits::{BLOCK, SECTOR_BYTES};
 
 use Durability::{Synced, Written};
 
@@ -93,8 +93,20 @@ async fn buffered_files<I: Io>(io: &I, pool: &BufferPool, root: &Path) {
     assert_eq!(reader.length().await.unwrap(), 10);
     assert_eq!(read(pool, &reader, 0, 100).await, b"0123abcend");
     assert_eq!(read(pool, &reader, 3, 100).await, b"3abcend");
+    let writer = io.open(&path, OpenMode::WriteBuffered).await.unwrap();
+    writer.write_at(frozen(pool, b"in"), 1, Written).await.unwrap();
+    writer.write_at(frozen(pool, b"behind"), 12, Synced).await.unwrap();
+    let expected = b"0in3abcend\0\0behind";
+    assert_eq!(read(pool, &reader, 0, 100).await, expected, "what is there stays");
     drop(io.open(&path, OpenMode::CreateBuffered).await.unwrap());
     assert_eq!(reader.length().await.unwrap(), 0, "opening to create empties");
+
+    let new = root.join("buffered-new");
+    let writer = io.open(&new, OpenMode::WriteBuffered).await.unwrap();
+    writer.write_at(frozen(pool, b"new"), 0, Written).await.unwrap();
+    writer.sync().await.unwrap();
+    let reader = io.open(&new, OpenMode::ReadBuffered).await.unwrap();
+    assert_eq!(read(pool, &reader, 0, 100).await, b"new");
 }
 
 async fn lengths_and_space<I: Io>(io: &I, pool: &BufferPool, root: &Path) {
@@ -380,7 +392,7 @@ impl Machine {
 
 /// The distinct bytes that the first byte of each sector was found to hold.
 fn sectors(bytes: &[u8]) -> Vec<u8> {
-    bytes.chunks(SECTOR).map(|sector| sector[0]).collect()
+    bytes.chunks(SECTOR_BYTES).map(|sector| sector[0]).collect()
 }
 
 #[test]

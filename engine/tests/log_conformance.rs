@@ -10,6 +10,7 @@ use std::time::Duration;
 use ringlog_engine::batch::{CheckedBatch, ProducerId};
 use ringlog_engine::epoch::LeaderEpoch;
 use ringlog_engine::error::{AppendError, MaintainError, OpenError, ReadError};
+use ringlog_engine::frame::{CheckedFrame, Frame, frames};
 use ringlog_engine::io::Io;
 use ringlog_engine::io::sim::SimIo;
 use ringlog_engine::io::uring::UringIo;
@@ -18,17 +19,26 @@ use ringlog_engine::producer::{SequenceCheck, SequenceError};
 use support::*;
 
 async fn what_was_appended_is_read_across_rolls_and_reopening<I: Io>(io: I, dir: PathBuf) {
+    append_roll_and_reopen(io, dir, Entries::Batches).await;
+}
+
+async fn frames_are_read_across_rolls_and_reopening<I: Io>(io: I, dir: PathBuf) {
+    append_roll_and_reopen(io, dir, Entries::Frames).await;
+}
+
+async fn append_roll_and_reopen<I: Io>(io: I, dir: PathBuf, entries: Entries) {
+    let records = entries.records(3);
     let shard = shard(&io);
     let mut appended = Vec::new();
     for round in 0..3 {
         let (log, report) = Log::open(&shard, &dir, small()).await.unwrap();
         assert!(report.clean && report.cut.is_none(), "{report:?}");
         for n in 0..40 {
-            let bytes = batch(3, 500, round * 100 + n, 1_000);
+            let bytes = entries.make(3, 1_000, round * 100 + n, 1_000);
             let placed = append(&log, &bytes).await;
-            let expected = i64::try_from(appended.len() * 3).unwrap();
+            let expected = i64::try_from(appended.len() * records).unwrap();
             assert_eq!(placed.base_offset.value(), expected);
-            assert_eq!(placed.end_offset.value(), expected + 3);
+            assert_eq!(placed.end_offset.value(), i64::try_from(records).unwrap() + expected);
             appended.push(bytes);
         }
         assert!(log.segment_count() > 1);
@@ -45,27 +55,40 @@ async fn what_was_appended_is_read_across_rolls_and_reopening<I: Io>(io: I, dir:
 }
 
 async fn a_read_gives_whole_batches_within_its_limits<I: Io>(io: I, dir: PathBuf) {
-    let one = batch(4, 100, 1, 1).len();
+    read_within_limits(io, dir, Entries::Batches, 100).await;
+}
+
+async fn a_read_gives_whole_frames_within_its_limits<I: Io>(io: I, dir: PathBuf) {
+    read_within_limits(io.clone(), dir.join("hundred"), Entries::Frames, 100).await;
+    // Shorter than a record batch's header, the last one included.
+    read_within_limits(io, dir.join("one"), Entries::Frames, 1).await;
+}
+
+async fn read_within_limits<I: Io>(io: I, dir: PathBuf, entries: Entries, bytes: usize) {
+    let one = entries.make(4, bytes, 1, 1).len();
+    let records = i64::try_from(entries.records(4)).unwrap();
     for shard in [shard(&io), cold_shard(&io)] {
         let log = open(&shard, &dir, small()).await;
         while log.offsets().end < at(40) {
             let n = log.offsets().end.value();
-            append(&log, &batch(4, 100, u64::try_from(n).unwrap(), 1)).await;
+            append(&log, &entries.make(4, bytes, u64::try_from(n).unwrap(), 1)).await;
         }
         let end = log.offsets().durable;
         for from in 0..40 {
             let slices = log.read(at(from), end, one * 2, true).await.unwrap();
             let bytes = slices.to_vec();
-            assert_eq!(header(&bytes).base_offset, from / 4 * 4, "the first holds the offset");
-            let left = 10 - usize::try_from(from / 4).unwrap();
+            let first = from / records * records;
+            assert_eq!(header(&bytes).base_offset, first, "the first holds the offset");
+            let left = usize::try_from((40 - first) / records).unwrap();
             assert_eq!(bytes.len(), one * left.min(2), "from {from}");
         }
         let too_small = log.read(at(5), end, one - 1, false).await.unwrap();
         assert!(too_small.is_empty());
         let anyway = log.read(at(5), end, 1, true).await.unwrap();
         assert_eq!(anyway.len(), one);
-        let hidden = log.read(at(5), at(7), 10_000, true).await.unwrap();
-        assert!(hidden.is_empty(), "a batch that ends above the visible end is not shown");
+        let shown = log.read(at(5), at(7), 10_000, true).await.unwrap();
+        let whole = usize::try_from(7 / records - 5 / records).unwrap();
+        assert_eq!(shown.len(), one * whole, "what ends above the visible end is not shown");
         assert!(log.read(end, end, 10_000, true).await.unwrap().is_empty());
         let out = log.read(at(41), end, 10_000, true).await.unwrap_err();
         assert!(matches!(out, ReadError::OutOfRange { .. }));
@@ -74,14 +97,21 @@ async fn a_read_gives_whole_batches_within_its_limits<I: Io>(io: I, dir: PathBuf
 }
 
 async fn batches_larger_than_a_read_are_read_whole<I: Io>(io: I, dir: PathBuf) {
+    read_large(io, dir, batch(2, 1_200_000, 7, 1)).await;
+}
+
+async fn frames_larger_than_a_read_are_read_whole<I: Io>(io: I, dir: PathBuf) {
+    read_large(io, dir, frame(2_400_000, 7, 1)).await;
+}
+
+async fn read_large<I: Io>(io: I, dir: PathBuf, big: Vec<u8>) {
     let settings = LogSettings { batch_bytes_max: 3 << 20, segment_bytes: 8 << 20, ..small() };
-    let big = batch(2, 1_200_000, 7, 1);
     let log = open(&cold_shard(&io), &dir, settings).await;
-    append(&log, &batch(1, 10, 1, 1)).await;
+    append(&log, &Entries::Both.make(1, 10, 1, 1)).await;
     append(&log, &big).await;
-    append(&log, &batch(1, 10, 2, 1)).await;
+    append(&log, &Entries::Both.make(1, 10, 2, 1)).await;
     assert_eq!(contents(&log).await.len(), 3);
-    let slices = log.read(at(1), at(4), 1, true).await.unwrap();
+    let slices = log.read(at(1), log.offsets().end, 1, true).await.unwrap();
     assert_eq!(unstamped(&slices.to_vec()), big);
     let error = log.reserve((3 << 20) + 1).await.unwrap_err();
     assert_eq!(error, AppendError::BatchTooLarge { actual: (3 << 20) + 1, max: 3 << 20 });
@@ -116,6 +146,49 @@ async fn the_log_stamps_offset_epoch_and_time<I: Io>(io: I, dir: PathBuf) {
     let log = open(&shard(&io), &dir, small()).await;
     assert_eq!(log.epochs().len(), 2);
     assert_eq!(log.latest_epoch(), LeaderEpoch::new(4));
+}
+
+async fn frames_are_stamped_found_by_time_and_truncated<I: Io>(io: I, dir: PathBuf) {
+    let settings = LogSettings { segment_bytes: 4096, index_interval_bytes: 64, ..small() };
+    let shard = cold_shard(&io);
+    let log = open(&shard, &dir, settings.clone()).await;
+    for n in 0..200_u8 {
+        let epoch = LeaderEpoch::new(i32::from(n) / 50);
+        let time = Some(ms(1_000 + i64::from(n)));
+        let stamp = match n % 3 {
+            0 => Stamp { leader_epoch: epoch, log_append_time: time, max_timestamp: None },
+            1 => Stamp { leader_epoch: epoch, log_append_time: None, max_timestamp: time },
+            _ => Stamp { leader_epoch: epoch, ..Stamp::default() },
+        };
+        let made_at = if n % 3 == 2 { ms(1_000 + i64::from(n)) } else { ms(5) };
+        let payload = [n; 20];
+        let frame = Frame::new(made_at, &payload).unwrap();
+        log.append_durably(&frame, stamp).await.unwrap();
+    }
+    let mut log = log;
+    for (end, reopen) in [(200, false), (200, true), (151, false), (80, true), (1, true)] {
+        assert_eq!(log.truncate(at(end)).await.unwrap(), at(end));
+        if reopen {
+            log.close().await.unwrap();
+            log = open(&shard, &dir, settings.clone()).await;
+        }
+        assert_eq!(i64::try_from(log.epochs().len()).unwrap(), (end + 49) / 50);
+        for n in [0, 1, 2, 77, end - 1] {
+            let found = log.find_timestamp(ms(1_000 + n), at(end)).await.unwrap();
+            let Some(found) = found else {
+                assert!(n >= end);
+                continue;
+            };
+            let frame = CheckedFrame::check(&found).unwrap();
+            assert_eq!((frame.offset(), frame.timestamp()), (at(n), ms(1_000 + n)));
+            assert_eq!(frame.payload(), [u8::try_from(n).unwrap(); 20]);
+        }
+        let latest = log.max_timestamp(at(end)).await.unwrap().unwrap().0;
+        assert_eq!(latest, ms(999 + end));
+        let slices = log.read(at(0), at(end), 1 << 20, true).await.unwrap();
+        let first = slices.iter().flat_map(|piece| frames(piece)).next().unwrap().unwrap();
+        assert_eq!(first.payload(), [0; 20]);
+    }
 }
 
 async fn the_stamped_maximum_is_stored_and_found_instead_of_the_headers<I: Io>(
@@ -394,17 +467,19 @@ async fn a_deleted_log_leaves_nothing<I: Io>(io: I, dir: PathBuf) {
 async fn waiting_for_more_ends_when_more_is_durable_or_the_log_closes<I: Io>(io: I, dir: PathBuf) {
     let log = open(&shard(&io), &dir, small()).await;
     append(&log, &batch(1, 10, 1, 1)).await;
-    log.advanced(at(0)).await;
+    assert_eq!(log.advanced(at(0)).await, Ok(()));
     let waiting = log.clone();
     let appending = log.clone();
     io.spawn(async move {
         append(&appending, &batch(1, 10, 2, 1)).await;
     });
-    waiting.advanced(at(1)).await;
+    assert_eq!(waiting.advanced(at(1)).await, Ok(()));
     assert_eq!(log.offsets().durable, at(2));
     let closing = log.clone();
     io.spawn(async move { closing.close().await.unwrap() });
-    waiting.advanced(at(2)).await;
+    assert_eq!(waiting.advanced(at(2)).await, Err(AppendError::Closed));
+    // What is there is still announced to who has not seen it.
+    assert_eq!(waiting.advanced(at(1)).await, Ok(()));
     assert_eq!(log.durable(at(3)).await, Err(AppendError::Closed));
 }
 
@@ -439,8 +514,12 @@ macro_rules! on_every_backend {
 
 on_every_backend! {
     what_was_appended_is_read_across_rolls_and_reopening,
+    frames_are_read_across_rolls_and_reopening,
     a_read_gives_whole_batches_within_its_limits,
+    a_read_gives_whole_frames_within_its_limits,
     batches_larger_than_a_read_are_read_whole,
+    frames_larger_than_a_read_are_read_whole,
+    frames_are_stamped_found_by_time_and_truncated,
     the_log_stamps_offset_epoch_and_time,
     the_stamped_maximum_is_stored_and_found_instead_of_the_headers,
     truncation_cuts_batches_segments_producers_and_epochs,

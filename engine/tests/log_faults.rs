@@ -12,6 +12,7 @@ use ringlog_engine::batch::CheckedBatch;
 use ringlog_engine::error::{AppendError, Damage, MaintainError, OpenError, ReadError};
 use ringlog_engine::io::Io;
 use ringlog_engine::io::sim::{Operation, SimIo};
+use ringlog_engine::journal::JournalSettings;
 use ringlog_engine::log::{FlushPolicy, Log, LogSettings};
 use ringlog_engine::shard::{Shard, ShardSettings};
 use support::*;
@@ -186,6 +187,8 @@ fn an_index_entry_that_points_elsewhere_is_noticed_and_the_index_rebuilt() {
 fn a_full_disk_refuses_appends_and_is_noticed_to_have_space_again() {
     let io = SimIo::new(3);
     io.run(async {
+        io.create_dir_all(Path::new("/data")).await.unwrap();
+        io.sync_dir(Path::new("/")).await.unwrap();
         let log = open(&shard(&io), Path::new(DIR), small()).await;
         fill(&log, 20, 1_000).await;
         io.set_capacity(io.used());
@@ -297,7 +300,11 @@ fn appenders_that_need_more_memory_than_there_is_take_turns() {
     let io = SimIo::new(9);
     io.set_latency(Duration::from_micros(10), Duration::from_micros(900));
     let mib = 1024 * 1024;
-    let budget = ShardSettings { buffer_pool_bytes: 4 * mib, cache_bytes: 4 * mib };
+    let budget = ShardSettings {
+        buffer_pool_bytes: 4 * mib,
+        cache_bytes: 4 * mib,
+        ..ShardSettings::default()
+    };
     let shard = Shard::new(io.clone(), budget);
     io.run(async {
         let mut logs = Vec::new();
@@ -380,8 +387,14 @@ fn want_of_memory_or_files_while_segments_roll_refuses_only_that_append() {
                         Err(error) => panic!("{operation:?} {skip}: {error}"),
                     }
                 }
-                // A second, smaller try to reserve space makes up for the first.
-                let expected = usize::from(operation != Operation::Allocate);
+                let expected = usize::from(match operation {
+                    // A second, smaller try to reserve space makes up for the first.
+                    Operation::Allocate => false,
+                    // Files of sealed segments are closed for it. Before the first is sealed, with
+                    // five files beside it, there are none.
+                    Operation::Open => skip < 6,
+                    _ => true,
+                });
                 assert_eq!((refused, log.failure()), (expected, None), "{operation:?} {skip}");
                 assert_eq!(contents(&log).await.len(), taken);
                 taken
@@ -415,5 +428,54 @@ fn a_segment_name_that_could_not_be_synced_is_made_anew() {
         io.fail_once(Some(Operation::SyncDir), 0, ErrorKind::Other);
         let failed = other.reserve(bytes.len()).await.unwrap_err();
         assert!(matches!(failed, AppendError::Failed(_)), "{failed}");
+    });
+}
+
+#[test]
+fn files_that_nobody_uses_are_closed_where_a_segment_cannot_be_made_or_opened() {
+    let io = SimIo::new(3);
+    io.run(async {
+        let shard = cold_shard(&io);
+        let log = open(&shard, Path::new(DIR), small()).await;
+        fill(&log, 100, 1_000).await;
+        let kept = shard.segment_stats().open_files;
+        assert!(kept > 2);
+        log.roll().await.unwrap();
+        io.fail_once(Some(Operation::Open), 0, ErrorKind::OutOfMemory);
+        fill(&log, 1, 1_000).await;
+        assert!(shard.segment_stats().open_files < kept);
+        // Of a log that is opened, too.
+        let other = open(&shard, Path::new("/data/other"), small()).await;
+        fill(&other, 1, 1_000).await;
+        drop(other);
+        assert!(shard.segment_stats().open_files > 0);
+        io.fail_once(Some(Operation::Open), 0, ErrorKind::OutOfMemory);
+        let other = open(&shard, Path::new("/data/other"), small()).await;
+        assert_eq!((io.faults_to_come(), contents(&other).await.len()), (0, 1));
+    });
+}
+
+#[test]
+fn a_shard_whose_journal_has_no_room_on_the_disk_says_so_and_opens_when_there_is() {
+    let io = SimIo::new(3);
+    io.run(async {
+        io.create_dir_all(Path::new("/data")).await.unwrap();
+        let journal = JournalSettings::new("/data/journal", "/data");
+        let file_bytes = 64 * 1024;
+        let journal = JournalSettings { files: 2, file_bytes, ..journal };
+        let open_shard = || Shard::open(io.clone(), cold_settings(), journal.clone());
+        // It needs two files at the least: none fits, then one.
+        for room in [file_bytes - 1, 2 * file_bytes - 1] {
+            io.set_capacity(room);
+            let Err(OpenError::Io(failure)) = open_shard().await else { panic!("no room") };
+            assert!(failure.is_disk_full() && failure.path.starts_with("/data/journal"));
+            assert!(failure.to_string().starts_with("cannot reserve space for"), "{failure}");
+            assert_eq!(io.used(), room / file_bytes * file_bytes, "nothing half made is left");
+        }
+        io.set_capacity(2 * file_bytes + 64 * 1024);
+        let (shard, _) = open_shard().await.unwrap();
+        let log = open(&shard, Path::new(DIR), small()).await;
+        fill(&log, 20, 1_000).await;
+        assert_eq!(contents(&log).await.len(), 20);
     });
 }

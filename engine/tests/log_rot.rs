@@ -26,16 +26,26 @@ fn large() -> LogSettings {
 
 /// A log with `batches` acknowledged batches whose process was killed, and the bytes of each.
 fn killed(batches: u64, bytes: usize, settings: &LogSettings) -> (SimIo, usize) {
+    killed_with(Entries::Batches, batches, bytes, settings)
+}
+
+/// The same of other entries.
+fn killed_with(
+    entries: Entries,
+    count: u64,
+    bytes: usize,
+    settings: &LogSettings,
+) -> (SimIo, usize) {
     let io = SimIo::new(bytes as u64);
     io.run(async {
         io.create_dir_all(Path::new("/data")).await.unwrap();
         io.sync_dir(Path::new("/")).await.unwrap();
         let log = open(&shard(&io), Path::new(DIR), settings.clone()).await;
-        for n in 0..batches {
-            append(&log, &batch(1, bytes, n, 1)).await;
+        for n in 0..count {
+            append(&log, &entries.make(1, bytes, n, 1)).await;
         }
     });
-    (io.kill(), batch(1, bytes, 0, 1).len())
+    (io.kill(), entries.make(1, bytes, 0, 1).len())
 }
 
 /// The killed log with other bytes, durable.
@@ -58,9 +68,14 @@ fn trimmed(bytes: &[u8]) -> &[u8] {
     &bytes[..end]
 }
 
-fn flip_everywhere(settings: &LogSettings, bytes: usize, step: usize) -> (usize, usize) {
+fn flip_everywhere(
+    entries: Entries,
+    settings: &LogSettings,
+    bytes: usize,
+    step: usize,
+) -> (usize, usize) {
     let batches = 6;
-    let (io, length) = killed(batches as u64, bytes, settings);
+    let (io, length) = killed_with(entries, batches as u64, bytes, settings);
     let (mut refused, mut kept) = (0, 0);
     for (at, bit) in (0..batches * length).step_by(step).zip((0..8).cycle()) {
         let io = changed(&io, 1, |bytes| bytes[at] ^= 1 << bit);
@@ -93,8 +108,30 @@ fn a_flipped_bit_anywhere_in_a_small_log_is_refused_or_kept() {
     let relaxed = FlushPolicy::Relaxed { messages: 1_000, interval: None };
     for settings in [large(), LogSettings { durability: relaxed, ..large() }] {
         for (bytes, step) in [(10, 2), (150, 5), (430, 11), (1_000, 23), (5_000, 173)] {
-            let (refused, kept) = flip_everywhere(&settings, bytes, step);
+            let (refused, kept) = flip_everywhere(Entries::Batches, &settings, bytes, step);
             assert!(refused > 0 && kept * 12 <= refused, "{bytes}: {refused} to {kept}");
+            let (refused, kept) = flip_everywhere(Entries::Frames, &settings, bytes, step);
+            assert!(refused > 0 && kept * 12 <= refused, "{bytes}: {refused} to {kept}");
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_frames_shorter_than_a_batchs_header_is_refused() {
+    for bytes in [0, 1, 20, 31] {
+        let (io, length) = killed_with(Entries::Frames, 4, bytes, &large());
+        assert!(length < 61);
+        for at in (0..4 * length).filter(|at| !(12..16).contains(&(at % length))) {
+            // With the file's end just behind the last frame, as a repair leaves it.
+            let io = changed(&io, 1, |content| {
+                content.truncate(4 * length);
+                content[at] ^= 1 << (at % 8);
+            });
+            let opened = io.run(reopen(&io, &large()));
+            let Err(OpenError::Corrupt { position, .. }) = opened else {
+                panic!("byte {at} of frames of {length} bytes: {opened:?}");
+            };
+            assert_eq!(position, (at - at % length) as u64);
         }
     }
 }
@@ -160,6 +197,27 @@ fn damage_that_looks_like_a_torn_write_is_cut_and_kept() {
         let (held, report) = reopen(&io, &large()).await.unwrap();
         assert_eq!((held, report.cut, report.ignored), (2, None, vec![]));
     });
+}
+
+#[test]
+fn a_short_frame_at_the_very_end_of_a_file_is_found_behind_damage() {
+    for last in [0, 1, 31, 32, 33] {
+        let io = SimIo::new(1);
+        let length = io.run(async {
+            let log = open(&shard(&io), Path::new(DIR), large()).await;
+            let entries = [frame(3_000, 1, 1), frame(3_000, 2, 1), frame(last, 3, 1)];
+            for entry in &entries {
+                append(&log, entry).await;
+            }
+            entries.concat().len()
+        });
+        let io = changed(&io.kill(), 1, |bytes| {
+            bytes.truncate(length);
+            bytes[4_000..5_500].fill(0x5a);
+        });
+        let (held, report) = io.run(reopen(&io, &large())).unwrap();
+        assert_eq!((held, report.cut.unwrap().later), (1, Some(2)), "{last}");
+    }
 }
 
 #[test]
@@ -264,8 +322,18 @@ fn a_length_that_exceeds_all_memory_is_damage_and_no_panic() {
 
 #[test]
 fn torn_writes_are_never_taken_for_damage() {
+    tear(Entries::Batches, 1_500);
+}
+
+#[test]
+fn torn_writes_of_frames_are_never_taken_for_damage() {
+    tear(Entries::Frames, 600);
+    tear(Entries::Both, 300);
+}
+
+fn tear(entries: Entries, seeds: u64) {
     let only = std::env::var("RINGLOG_SEED").ok().and_then(|seed| seed.parse().ok());
-    for seed in only.map_or(0..1_500, |seed: u64| seed..seed + 1) {
+    for seed in only.map_or(0..seeds, |seed: u64| seed..seed + 1) {
         let replay = format!("RINGLOG_SEED={seed} cargo test -p ringlog-engine --test log_rot");
         let io = SimIo::new(seed);
         io.set_latency(Duration::from_micros(10), Duration::from_micros(10 + seed % 700));
@@ -275,7 +343,7 @@ fn torn_writes_are_never_taken_for_damage() {
             let log = open(&shard(&io), Path::new(DIR), large()).await;
             for n in 0.. {
                 let bytes = usize::try_from(io.random() % (1 << (io.random() % 15))).unwrap();
-                let end = append_only(&log, &batch(1, bytes, n, 1)).await.end_offset;
+                let end = append_only(&log, &entries.make(1, bytes, n, 1)).await.end_offset;
                 if io.random().is_multiple_of(2) {
                     log.durable(end).await.unwrap();
                 }

@@ -1,14 +1,17 @@
 //! librdkafka, the C client under most languages' Kafka libraries, against a broker of ours: what
 //! it writes is what it reads, in every codec, alone and in a group.
 
+#![expect(clippy::disallowed_methods, reason = "the tests wait for what runs in real time")]
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, DefaultConsumerContext};
-use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode;
@@ -27,14 +30,20 @@ struct Broker {
 
 impl Broker {
     fn start() -> Self {
-        Self::on(tempfile::tempdir().expect("a folder"))
+        Self::with(&[])
     }
 
-    fn on(folder: tempfile::TempDir) -> Self {
+    fn with(settings: &[&str]) -> Self {
+        Self::on(tempfile::tempdir().expect("a folder"), settings)
+    }
+
+    fn on(folder: tempfile::TempDir, settings: &[&str]) -> Self {
+        let always = ["shards=2", "group.initial.rebalance.delay.ms=0"];
+        let set = always.iter().chain(settings).map(|one| (*one).to_owned()).collect();
         let cli = Cli {
             listen: Some("127.0.0.1:0".to_owned()),
             data_dir: Some(folder.path().display().to_string()),
-            set: ["shards=2", "group.initial.rebalance.delay.ms=0"].map(str::to_owned).to_vec(),
+            set,
             ..Cli::default()
         };
         let config = load(&cli, std::iter::empty(), Machine::detect()).expect("valid settings");
@@ -43,7 +52,7 @@ impl Broker {
 
     fn restart(self) -> Self {
         self.server.stop().expect("a clean stop");
-        Self::on(self.folder)
+        Self::on(self.folder, &[])
     }
 
     fn client(&self) -> ClientConfig {
@@ -53,9 +62,15 @@ impl Broker {
     }
 
     fn create_topic(&self, name: &str) {
+        self.create(name, PARTITIONS, &[("max.message.bytes", "2000000")]);
+    }
+
+    fn create(&self, name: &str, partitions: i32, configs: &[(&str, &str)]) {
         let admin: AdminClient<DefaultClientContext> = self.client().create().expect("an admin");
-        let topic = NewTopic::new(name, PARTITIONS, TopicReplication::Fixed(1))
-            .set("max.message.bytes", "2000000");
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        for (key, value) in configs {
+            topic = topic.set(key, value);
+        }
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let made = runtime.block_on(admin.create_topics(&[topic], &AdminOptions::new()));
         assert_eq!(made.expect("an answer"), [Ok(name.to_owned())]);
@@ -124,13 +139,18 @@ fn consumer(broker: &Broker, group: &str) -> BaseConsumer {
 /// Partition, offset and content of the next record; `None` if none came for a moment.
 fn next(consumer: &BaseConsumer) -> Option<(i32, i64, Record)> {
     let message = consumer.poll(Duration::from_millis(50))?.expect("no error");
+    Some(content(&message))
+}
+
+/// Partition, offset and content of a record.
+fn content(message: &BorrowedMessage<'_>) -> (i32, i64, Record) {
     let header = message.headers().map(|headers| headers.get(0).value.expect("set").to_vec());
     let record = Record {
         key: message.key().map(<[u8]>::to_vec),
         value: message.payload().map(<[u8]>::to_vec),
         header,
     };
-    Some((message.partition(), message.offset(), record))
+    (message.partition(), message.offset(), record)
 }
 
 /// Every record of a topic, read without a group, in order of partition and offset.
@@ -150,6 +170,28 @@ fn read_all(broker: &Broker, topic: &str) -> Vec<(i32, i64, Record)> {
     }
     found.sort_by_key(|(partition, offset, _)| (*partition, *offset));
     found
+}
+
+/// Every record of a topic's only partition, from an offset to the end that the client sees.
+fn read_from(broker: &Broker, topic: &str, from: Offset) -> Vec<(i32, i64, Record)> {
+    let mut config = broker.client();
+    config.set("group.id", "alone").set("enable.auto.commit", "false");
+    config.set("enable.partition.eof", "true").set("fetch.wait.max.ms", "50");
+    let consumer: BaseConsumer = config.create().expect("a consumer");
+    let mut assigned = TopicPartitionList::new();
+    assigned.add_partition_offset(topic, 0, from).expect("a valid offset");
+    consumer.assign(&assigned).expect("assigned");
+    let mut found = Vec::new();
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
+        match consumer.poll(Duration::from_millis(50)) {
+            Some(Ok(message)) => found.push(content(&message)),
+            Some(Err(KafkaError::PartitionEOF(0))) => return found,
+            Some(Err(error)) => panic!("{error}"),
+            None => {}
+        }
+    }
+    panic!("no end after {} records", found.len());
 }
 
 fn contents(found: &[(i32, i64, Record)]) -> Vec<Record> {
@@ -279,4 +321,44 @@ fn errors_arrive_with_their_kafka_names() {
     assert_eq!(made.expect("an answer"), [expected]);
     let gone = runtime.block_on(admin.delete_topics(&["taken"], &AdminOptions::new()));
     assert_eq!(gone.expect("an answer"), [Ok("taken".to_owned())]);
+}
+
+/// What compaction leaves of a topic has batches without records and batches with few: librdkafka
+/// reads over them to the end, and starts in the middle of one.
+#[test]
+fn what_compaction_has_left_of_a_topic_is_read_to_its_end() {
+    let broker = Broker::with(&["log.cleaner.backoff.ms=10"]);
+    let configs = [
+        ("cleanup.policy", "compact"),
+        ("segment.bytes", "16384"),
+        ("min.cleanable.dirty.ratio", "0.01"),
+    ];
+    broker.create("table", 1, &configs);
+    let record = |key: u8, value: usize| Record {
+        key: Some(vec![key]),
+        value: Some(value.to_string().into_bytes().repeat(20)),
+        header: None,
+    };
+    let began = Instant::now();
+    let (mut all, mut sent) = (Vec::new(), Vec::new());
+    while all.len() * 4 > sent.len() || sent.is_empty() {
+        for codec in CODECS {
+            let batch: Vec<Record> = (0..100).map(|key| record(key, sent.len())).collect();
+            produce(&broker, "table", &batch, &[("compression.type", codec)]);
+            sent.extend(batch);
+        }
+        all = read_from(&broker, "table", Offset::Beginning);
+        assert!(began.elapsed() < PATIENCE, "{} of {} are there", all.len(), sent.len());
+    }
+    for (_, offset, record) in &all {
+        assert_eq!(Some(record), sent.get(usize::try_from(*offset).expect("an offset")));
+    }
+    let newest = sent.len() - 100;
+    let last: Vec<Record> = all[all.len() - 100..].iter().map(|(.., r)| r.clone()).collect();
+    assert_eq!(last, sent[newest..]);
+    // From an offset whose record is gone, the next one there is follows.
+    let (_, first, _) = all[0];
+    assert!(first > 2);
+    let from_gap = read_from(&broker, "table", Offset::Offset(first / 2));
+    assert_eq!(from_gap[0].1, first);
 }

@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use ringlog_engine::batch::{BatchBuilder, BatchOptions};
+use ringlog_engine::frame::Frame;
 use ringlog_engine::offset::Timestamp;
 use ringlog_tools::cli::CliError;
 use ringlog_tools::cli::verify::{Findings, check};
@@ -68,10 +69,33 @@ impl Folder {
     }
 }
 
+/// A frame of this offset.
+fn frame(offset: i64) -> Vec<u8> {
+    let frame = Frame::new(Timestamp::from_millis(1000 + offset), b"payload").unwrap();
+    let mut bytes = frame.to_vec();
+    bytes[..8].copy_from_slice(&offset.to_be_bytes());
+    bytes
+}
+
 /// The one problem there is.
 fn problem(findings: &Findings) -> &str {
     assert_eq!(findings.problems.len(), 1, "{findings:?}");
     &findings.problems[0].message
+}
+
+#[test]
+fn frames_are_checked_as_batches_are() {
+    let folder = Folder::new();
+    let add = |bytes: &mut Vec<u8>| bytes.extend([frame(12), frame(13)].concat());
+    let findings = folder.change(6, "log", add).check();
+    assert!(findings.problems.is_empty() && findings.notes.is_empty(), "{findings:?}");
+    assert_eq!((findings.batches, findings.records), (8, 14));
+    let flip = |bytes: &mut Vec<u8>| {
+        let first_frame = bytes.len() - 2 * frame(12).len();
+        bytes[first_frame + 30] ^= 1;
+    };
+    let findings = folder.change(6, "log", flip).check();
+    assert!(problem(&findings).contains("frame has checksum"), "{findings:?}");
 }
 
 #[test]
@@ -156,7 +180,7 @@ fn index_entries_that_lie_are_found() {
 fn a_manifest_or_snapshot_that_does_not_check_is_found() {
     for name in ["ringlog.manifest", "00000000000000000006.snapshot"] {
         let folder = Folder::new();
-        fs::write(folder.log().join(name), [7; 49]).unwrap();
+        fs::write(folder.log().join(name), [7; 53]).unwrap();
         assert!(problem(&folder.check()).contains("checksum"), "{name}");
     }
 }

@@ -21,8 +21,10 @@ const RECORD_BYTES_MAX: usize = (1 << 31) - 1;
 /// What a walk tells of each record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordHead {
-    /// The record's index in its batch, which is also its offset delta.
+    /// The record's index in its batch.
     pub index: u32,
+    /// Its offset minus the batch's base offset: its index, unless compaction took records.
+    pub offset_delta: u32,
     /// Its timestamp minus the batch's base timestamp, in milliseconds.
     pub timestamp_delta: i64,
     /// Bytes of its key; `None` for a null key.
@@ -77,9 +79,36 @@ impl<'a> RecordWalker<'a> {
         count: u32,
         limit_bytes: usize,
     ) -> Result<Self, WalkError> {
+        Self::begin(codec, body, count, Deltas::Dense, limit_bytes)
+    }
+
+    /// A walk over the records of a batch as a log holds it: compaction may have taken some, so
+    /// that offset deltas only increase, up to `last_offset_delta`.
+    ///
+    /// # Errors
+    ///
+    /// As [`RecordWalker::new`].
+    pub fn stored(
+        codec: Compression,
+        body: &'a [u8],
+        count: u32,
+        last_offset_delta: i32,
+        limit_bytes: usize,
+    ) -> Result<Self, WalkError> {
+        let deltas = Deltas::Sparse { min: 0, max: last_offset_delta };
+        Self::begin(codec, body, count, deltas, limit_bytes)
+    }
+
+    fn begin(
+        codec: Compression,
+        body: &'a [u8],
+        count: u32,
+        deltas: Deltas,
+        limit_bytes: usize,
+    ) -> Result<Self, WalkError> {
         let walk = match codec {
             Compression::None if body.len() <= limit_bytes => {
-                Walk::Plain(Walker::new(Plain { rest: body }, count))
+                Walk::Plain(Walker::new(Plain { rest: body }, count, deltas))
             }
             _ => {
                 let reader = RecordsReader::new(codec, body, limit_bytes)?;
@@ -87,6 +116,7 @@ impl<'a> RecordWalker<'a> {
                 Walk::Streamed(Walker::new(
                     Streamed { reader, window, start: 0, end: 0, ended: false },
                     count,
+                    deltas,
                 ))
             }
         };
@@ -184,10 +214,30 @@ enum Field {
     HeaderValueLength { headers_left: u32 },
 }
 
+/// Which offset deltas the records may have.
+#[derive(Debug, Clone, Copy)]
+enum Deltas {
+    /// Each its record's index.
+    Dense,
+    /// Increasing ones: `min` is the smallest that may come next.
+    Sparse { min: i32, max: i32 },
+}
+
+impl Deltas {
+    /// Whether `found` may be the offset delta of the record at `index`.
+    fn allow(self, index: u32, found: i32) -> bool {
+        match self {
+            Self::Dense => u32::try_from(found) == Ok(index),
+            Self::Sparse { min, max } => (min..=max).contains(&found),
+        }
+    }
+}
+
 struct Walker<S> {
     source: S,
     field: Field,
     count: u32,
+    deltas: Deltas,
     index: u32,
     /// Bytes of a key or value still to be passed over.
     skip: usize,
@@ -196,8 +246,8 @@ struct Walker<S> {
 }
 
 impl<S: Source> Walker<S> {
-    fn new(source: S, count: u32) -> Self {
-        Self { source, field: Field::Head, count, index: 0, skip: 0, record_left: 0 }
+    fn new(source: S, count: u32, deltas: Deltas) -> Self {
+        Self { source, field: Field::Head, count, deltas, index: 0, skip: 0, record_left: 0 }
     }
 
     fn step(
@@ -255,7 +305,10 @@ impl<S: Source> Walker<S> {
         let before = cursor.rest.len();
         let (next, skip, record_left) = match self.field {
             Field::Head => {
-                let (head, left) = cursor.head()?;
+                let (head, left) = cursor.head(self.deltas)?;
+                if let Deltas::Sparse { min, .. } = &mut self.deltas {
+                    *min = i32::try_from(head.offset_delta).unwrap_or(i32::MAX).saturating_add(1);
+                }
                 visit(head);
                 (Field::ValueLength, head.key_bytes.unwrap_or(0), left)
             }
@@ -307,7 +360,7 @@ struct Cursor<'a> {
 impl Cursor<'_> {
     /// The numbers up to the key, and the bytes of the record after them.
     #[inline]
-    fn head(&mut self) -> Result<(RecordHead, usize), WalkError> {
+    fn head(&mut self, deltas: Deltas) -> Result<(RecordHead, usize), WalkError> {
         let record = self.record;
         let length = self.varint("length")?;
         let left = usize::try_from(length).map_err(|_| WalkError::Length {
@@ -324,12 +377,13 @@ impl Cursor<'_> {
         self.rest = rest;
         let timestamp_delta = self.varlong("timestamp delta")?;
         let found = self.varint("offset delta")?;
-        if u32::try_from(found) != Ok(record) {
-            return Err(WalkError::OffsetDelta { record, found });
-        }
+        let offset_delta = u32::try_from(found)
+            .ok()
+            .filter(|_| deltas.allow(record, found))
+            .ok_or(WalkError::OffsetDelta { record, found })?;
         let left = self.spend(left, start - self.rest.len(), "length", length)?;
         let (key_bytes, left) = self.bytes("key length", -1, left)?;
-        Ok((RecordHead { index: record, timestamp_delta, key_bytes }, left))
+        Ok((RecordHead { index: record, offset_delta, timestamp_delta, key_bytes }, left))
     }
 
     /// A length that may be -1 for null where `minimum` says so, and what it leaves of the record

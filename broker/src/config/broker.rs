@@ -52,6 +52,14 @@ pub struct BrokerConfig {
     pub shard_buffer_bytes: usize,
     /// `shard.cache.bytes`, per shard; not above `shard_buffer_bytes`.
     pub shard_cache_bytes: usize,
+    /// `shard.journal.bytes`, per shard; 0 for no journal.
+    pub shard_journal_bytes: u64,
+    /// `shard.index.cache.bytes`, per shard, besides `shard_buffer_bytes`.
+    pub shard_index_cache_bytes: usize,
+    /// `shard.read.ahead.bytes`, per shard; a quarter of `shard_buffer_bytes` at most is used.
+    pub shard_read_ahead_bytes: usize,
+    /// `shard.open.files.max`, per shard.
+    pub shard_open_files_max: usize,
     /// `max.connections`, for the whole broker.
     pub max_connections: usize,
     /// `connections.max.idle.ms`; `None` is for ever.
@@ -76,6 +84,14 @@ pub struct BrokerConfig {
     pub delete_topic_enable: bool,
     /// `log.retention.check.interval.ms`.
     pub log_retention_check_interval: Duration,
+    /// `log.cleaner.enable`.
+    pub log_cleaner_enable: bool,
+    /// `log.cleaner.backoff.ms`.
+    pub log_cleaner_backoff: Duration,
+    /// `log.cleaner.dedupe.buffer.size`, for all shards together.
+    pub log_cleaner_dedupe_buffer_size: usize,
+    /// `log.cleaner.io.max.bytes.per.second`, for all shards together; `None` is without limit.
+    pub log_cleaner_io_max_bytes_per_second: Option<u64>,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration: Duration,
     /// `offsets.topic.num.partitions`.
@@ -191,6 +207,10 @@ impl BrokerConfig {
             },
             shard_buffer_bytes: read.size("shard.buffer.bytes"),
             shard_cache_bytes: read.size("shard.cache.bytes"),
+            shard_journal_bytes: read.count("shard.journal.bytes"),
+            shard_index_cache_bytes: read.size("shard.index.cache.bytes"),
+            shard_read_ahead_bytes: read.size("shard.read.ahead.bytes"),
+            shard_open_files_max: read.size("shard.open.files.max"),
             max_connections: read.size("max.connections"),
             connections_max_idle: read.limit("connections.max.idle.ms").map(Duration::from_millis),
             connection_queued_max_requests: read.size("connection.queued.max.requests"),
@@ -203,6 +223,10 @@ impl BrokerConfig {
             auto_create_topics_enable: read.flag("auto.create.topics.enable"),
             delete_topic_enable: read.flag("delete.topic.enable"),
             log_retention_check_interval: read.millis("log.retention.check.interval.ms"),
+            log_cleaner_enable: read.flag("log.cleaner.enable"),
+            log_cleaner_backoff: read.millis("log.cleaner.backoff.ms"),
+            log_cleaner_dedupe_buffer_size: read.size("log.cleaner.dedupe.buffer.size"),
+            log_cleaner_io_max_bytes_per_second: read.rate("log.cleaner.io.max.bytes.per.second"),
             producer_id_expiration: read.millis("producer.id.expiration.ms"),
             offsets_topic_num_partitions: int("offsets.topic.num.partitions"),
             offsets_topic_replication_factor: small("offsets.topic.replication.factor"),
@@ -276,6 +300,21 @@ impl Reader<'_> {
 
     fn size_limit(&self, name: &str) -> Option<usize> {
         usize::try_from(self.number(name)).ok()
+    }
+
+    /// A whole number of something a second; what is above all reason is no limit.
+    fn rate(&self, name: &str) -> Option<u64> {
+        /// Far above what any disk does, and exact in a float.
+        const LIMIT: f64 = (1_u64 << 50) as f64;
+        match self.value(name) {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "the range is checked, and part of a byte is none"
+            )]
+            Value::Double(rate) => (1.0..LIMIT).contains(&rate).then_some(rate as u64),
+            other => unreachable!("{name} is declared decimal and is {other:?}"),
+        }
     }
 
     fn millis(&self, name: &str) -> Duration {

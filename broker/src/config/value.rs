@@ -123,7 +123,7 @@ pub enum ValueError {
         unit: &'static str,
     },
     /// Not a decimal number within its range.
-    #[error("must be a number in {min}..={max}")]
+    #[error("must be a number in {}..={}", Decimal(*min), Decimal(*max))]
     NotADecimal {
         /// The least allowed value.
         min: f64,
@@ -210,11 +210,20 @@ impl fmt::Display for Kind {
                 write!(f, "{min}.. {unit} (64 bits)")
             }
             Self::Long { min, max, unit } => write!(f, "{min}..={max} {unit}"),
-            Self::Double { min, max } => write!(f, "{min}..={max}"),
+            Self::Double { min, max } => write!(f, "{}..={}", Decimal(*min), Decimal(*max)),
             Self::Text => f.write_str("text"),
             Self::Enum { allowed } => f.write_str(&allowed.join(", ")),
             Self::List { allowed } => write!(f, "list of {}, or empty", allowed.join(", ")),
         }
+    }
+}
+
+/// A decimal number as people write it: with an exponent where it would be digits without end.
+struct Decimal(f64);
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.abs() < 1e15 { self.0.fmt(f) } else { write!(f, "{:e}", self.0) }
     }
 }
 
@@ -224,7 +233,7 @@ impl fmt::Display for Value {
         match self {
             Self::Bool(value) => value.fmt(f),
             Self::Number(value) => value.fmt(f),
-            Self::Double(value) => value.fmt(f),
+            Self::Double(value) => Decimal(*value).fmt(f),
             Self::Text(value) => f.write_str(value),
             Self::List(words) => f.write_str(&words.join(",")),
         }
@@ -307,5 +316,14 @@ mod tests {
         for text in ["NaN", "inf", "1.1", "-0.1", ""] {
             assert!(kind.parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn decimals_without_end_are_written_with_an_exponent_and_read_back() {
+        let kind = Kind::Double { min: 1.0, max: f64::MAX };
+        assert_eq!(kind.to_string(), "1..=1.7976931348623157e308");
+        let value = kind.parse("1.7976931348623157E308").expect("Kafka's default");
+        assert_eq!(value.to_string(), "1.7976931348623157e308");
+        assert_eq!(kind.parse(&value.to_string()), Ok(value));
     }
 }

@@ -101,7 +101,11 @@ impl Control {
                 tracing::error!(%error, "the metadata's ring cannot be driven");
             }
         });
-        let settings = ShardSettings { buffer_pool_bytes: CONTROL_BUFFER_BYTES, cache_bytes: 0 };
+        let settings = ShardSettings {
+            buffer_pool_bytes: CONTROL_BUFFER_BYTES,
+            cache_bytes: 0,
+            ..ShardSettings::default()
+        };
         let storage = Shard::new(disk, settings);
         let (quorum, report) = LocalQuorum::open(&storage, &config.data_dir).await?;
         if let Some(cut) = &report.cut {

@@ -49,9 +49,10 @@ fn batch(error: &BatchError) -> ErrorCode {
         BatchError::TooLarge { .. } => ErrorCode::MessageTooLarge,
         BatchError::Magic { .. } => ErrorCode::UnsupportedForMessageFormat,
         BatchError::Compression(_) => ErrorCode::UnsupportedCompressionType,
-        BatchError::Count { .. } | BatchError::Attributes { .. } | BatchError::Producer { .. } => {
-            ErrorCode::InvalidRecord
-        }
+        BatchError::Count { .. }
+        | BatchError::StoredCount { .. }
+        | BatchError::Attributes { .. }
+        | BatchError::Producer { .. } => ErrorCode::InvalidRecord,
     }
 }
 

@@ -24,12 +24,13 @@ pub struct Admission {
 }
 
 /// How many connections a process serves that is to serve `max` and may have `files_max` files
-/// open (`None` is as many as it likes). A connection is an open file, and so is a segment: a
-/// quarter of the files, [`FILES_RESERVED_MIN`] at least, is left to everything else.
+/// open (`None` is as many as it likes), `held` of them for as long as it runs. A connection is an
+/// open file, and so is a segment: a quarter of the files, [`FILES_RESERVED_MIN`] at least, is left
+/// to everything else.
 #[must_use]
-pub fn connections_max(max: usize, files_max: Option<u64>) -> usize {
+pub fn connections_max(max: usize, files_max: Option<u64>, held: u64) -> usize {
     let Some(files_max) = files_max else { return max };
-    let reserved = (files_max / 4).max(FILES_RESERVED_MIN);
+    let reserved = (files_max / 4).max(FILES_RESERVED_MIN.saturating_add(held));
     let for_connections = files_max.saturating_sub(reserved);
     usize::try_from(for_connections).map_or(max, |for_connections| max.min(for_connections))
 }
@@ -86,13 +87,14 @@ mod tests {
 
     #[test]
     fn connections_leave_files_to_the_logs() {
-        assert_eq!(connections_max(65_536, None), 65_536);
-        assert_eq!(connections_max(65_536, Some(1 << 20)), 65_536);
-        assert_eq!(connections_max(65_536, Some(4096)), 3072);
-        assert_eq!(connections_max(3072, Some(4096)), 3072);
-        assert_eq!(connections_max(65_536, Some(200)), 136);
-        assert_eq!(connections_max(100, Some(200)), 100);
-        assert_eq!(connections_max(100, Some(64)), 0);
-        assert_eq!(connections_max(100, Some(0)), 0);
+        assert_eq!(connections_max(65_536, None, 0), 65_536);
+        assert_eq!(connections_max(65_536, Some(1 << 20), 0), 65_536);
+        assert_eq!(connections_max(65_536, Some(4096), 0), 3072);
+        assert_eq!(connections_max(3072, Some(4096), 0), 3072);
+        assert_eq!(connections_max(65_536, Some(200), 0), 136);
+        assert_eq!(connections_max(100, Some(200), 0), 100);
+        assert_eq!(connections_max(100, Some(64), 0), 0);
+        assert_eq!(connections_max(100, Some(0), 0), 0);
+        assert_eq!(connections_max(65_536, Some(200), 16), 120);
     }
 }

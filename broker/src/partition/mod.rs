@@ -18,10 +18,12 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use ringlog_engine::batch::CheckedBatch;
+use ringlog_engine::compaction::{BatchCodec, CompactionSettings, Dirtiness};
 use ringlog_engine::epoch::LeaderEpoch;
-use ringlog_engine::error::{AppendError, ReadError};
+use ringlog_engine::error::{AppendError, CompactError, MaintainError, ReadError};
 use ringlog_engine::log::{Log, Slices, Stamp};
 use ringlog_engine::offset::{Offset, Timestamp};
 use ringlog_engine::producer::{SequenceCheck, SequenceError};
@@ -348,6 +350,72 @@ impl Partition {
         }
     }
 
+    /// How dirty the partition's log is, below the last stable offset; `None` if its topic is not
+    /// compacted or nothing is to be done.
+    pub async fn dirtiness(&self, settings: &CompactionSettings) -> Option<Dirtiness> {
+        if !self.config.borrow().cleanup_policy.compact || self.gone.get() {
+            return None;
+        }
+        let settings = self.compaction_settings(settings);
+        match self.log.dirtiness(&settings, self.last_stable_offset()).await {
+            Ok(dirtiness) => Some(dirtiness).filter(|dirtiness| dirtiness.is_due(&settings)),
+            Err(error) => {
+                self.compaction_failed(&error);
+                None
+            }
+        }
+    }
+
+    /// Compacts the log below the last stable offset, with the topic's rules. Whether it went
+    /// well.
+    pub async fn compact(&self, settings: &CompactionSettings, codec: &dyn BatchCodec) -> bool {
+        let settings = self.compaction_settings(settings);
+        match self.log.compact(&settings, self.last_stable_offset(), codec).await {
+            Ok(report) => {
+                let (from, to) = (report.dirty_from, report.clean_to);
+                let (bytes_before, bytes_after) = report.bytes;
+                tracing::info!(
+                    partition = self.name,
+                    %from,
+                    %to,
+                    keys = report.keys,
+                    bytes_before,
+                    bytes_after,
+                    "compacted"
+                );
+                if report.unreadable_batches > 0 {
+                    let batches = report.unreadable_batches;
+                    tracing::warn!(partition = self.name, batches, "compaction cannot read these");
+                }
+                true
+            }
+            Err(error) => {
+                self.compaction_failed(&error);
+                false
+            }
+        }
+    }
+
+    fn compaction_failed(&self, error: &CompactError) {
+        // A partition that goes takes its compaction along.
+        if !matches!(error, CompactError::Log(MaintainError::Closed)) {
+            tracing::warn!(partition = self.name, %error, "compaction failed");
+        }
+    }
+
+    fn compaction_settings(&self, shared: &CompactionSettings) -> CompactionSettings {
+        let config = self.config.borrow();
+        let lag_max = config.max_compaction_lag_ms;
+        CompactionSettings {
+            min_cleanable_ratio: config.min_cleanable_dirty_ratio,
+            min_lag: Duration::from_millis(config.min_compaction_lag_ms),
+            // Kafka's way to say that there is none.
+            max_lag: (lag_max < i64::MAX.unsigned_abs()).then(|| Duration::from_millis(lag_max)),
+            delete_retention: Duration::from_millis(config.delete_retention_ms),
+            ..*shared
+        }
+    }
+
     /// Lets those who watch look again, though nothing has come.
     pub fn nudge(&self) {
         self.watchers.fire();
@@ -370,12 +438,15 @@ impl Partition {
             if self.gone.get() {
                 return;
             }
-            if let Some(failure) = self.log.failure() {
-                tracing::error!(partition = %self.name, %failure, "log takes no more writes");
-                self.wake_all();
-                return;
+            match self.log.advanced(durable).await {
+                Ok(()) => {}
+                Err(AppendError::Failed(failure)) => {
+                    tracing::error!(partition = %self.name, %failure, "log takes no more writes");
+                    return self.wake_all();
+                }
+                // It was closed, and so nobody is to be told more.
+                Err(_) => return self.wake_all(),
             }
-            self.log.advanced(durable).await;
         }
     }
 

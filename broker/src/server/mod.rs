@@ -31,7 +31,7 @@ use crate::limits::{CLOSED_WAIT_MS, STOP_WAIT_MS};
 use crate::metadata::MetadataImage;
 use crate::net::{self, BindError, ConnectionBudget, NetSettings, SocketBuffers};
 use crate::shard::mailbox::{ShardId, mesh};
-use crate::shard::{ShardCommand, ShardStart};
+use crate::shard::{ShardCommand, ShardError, ShardStart};
 use life::{Life, Phase};
 use thread::ShardThread;
 
@@ -67,16 +67,12 @@ pub enum StartError {
         source: io::Error,
     },
     /// A shard.
-    #[error(
-        "shard {} gets no io_uring from the kernel: {source} (is io_uring allowed here? see \
-         /proc/sys/kernel/io_uring_disabled)",
-        shard.0
-    )]
+    #[error("shard {} {source}", shard.0)]
     Shard {
         /// The shard.
         shard: ShardId,
-        /// The system's error.
-        source: io::Error,
+        /// Why not.
+        source: ShardError,
     },
     /// The metadata, or what it needs.
     #[error(transparent)]
@@ -167,8 +163,9 @@ fn raise_file_limit() -> Option<u64> {
 }
 
 /// The connections that the broker serves, with a word if they are fewer than configured.
-fn connection_budget(configured: usize, files_max: Option<u64>) -> ConnectionBudget {
-    let max = net::connections_max(configured, files_max);
+fn connection_budget(config: &BrokerConfig, files_max: Option<u64>) -> ConnectionBudget {
+    let configured = config.max_connections;
+    let max = net::connections_max(configured, files_max, crate::shard::journal::files(config));
     if max < configured {
         tracing::debug!(
             configured,
@@ -247,7 +244,7 @@ impl RunningServer {
     ) -> Result<Vec<mpsc::UnboundedSender<ShardCommand>>, StartError> {
         let config = &self.config;
         let endpoints = mesh(config.shards).map_err(StartError::kernel("eventfd"))?;
-        let budget = connection_budget(config.max_connections, files_max);
+        let budget = connection_budget(config, files_max);
         let cores = thread::cores();
         let image = Arc::new(MetadataImage::default());
         let (started, starts) = std_mpsc::channel();

@@ -13,7 +13,7 @@ use crate::dispatch::Dispatcher;
 use crate::limits::{RUNTIME_COMPLETIONS, RUNTIME_ENTRIES};
 use crate::net::{self, ConnectionBudget, NetSettings};
 use crate::shard::mailbox::ShardId;
-use crate::shard::{self, ShardStart};
+use crate::shard::{self, ShardError, ShardStart};
 use crate::task;
 
 /// What a shard's thread is given.
@@ -25,7 +25,7 @@ pub(super) struct ShardThread {
     pub(super) budget: ConnectionBudget,
     pub(super) life: Life,
     /// Told whether the shard is there.
-    pub(super) started: mpsc::Sender<(ShardId, io::Result<()>)>,
+    pub(super) started: mpsc::Sender<(ShardId, Result<(), ShardError>)>,
 }
 
 /// Runs a shard to its end. Whatever happens to it, it counts as drained afterwards.
@@ -46,7 +46,7 @@ fn live(thread: ShardThread) {
         Ok(runtime) => runtime,
         Err(error) => {
             // Nobody listens any more if the start was given up.
-            let _ = thread.started.send((id, Err(error)));
+            let _ = thread.started.send((id, Err(error.into())));
             return;
         }
     };
@@ -65,7 +65,7 @@ fn live(thread: ShardThread) {
 async fn serve(thread: ShardThread) {
     let ShardThread { start, listener, settings, budget, life, started, .. } = thread;
     let id = start.id;
-    let shard = match shard::run(start) {
+    let shard = match shard::run(start).await {
         Ok(shard) => shard,
         Err(error) => {
             let _ = started.send((id, Err(error)));

@@ -28,9 +28,12 @@ fn log_dir(config: &BrokerConfig, topic: &str, partition: PartitionId) -> PathBu
 /// The engine's settings for one partition of a topic.
 fn log_settings(broker: &BrokerConfig, topic: &TopicConfig) -> LogSettings {
     let deleting = topic.cleanup_policy.delete;
+    // What is to be compacted by some age has to be sealed by then.
+    let lag_max = topic.cleanup_policy.compact.then_some(topic.max_compaction_lag_ms);
+    let segment_ms = lag_max.map_or(topic.segment_ms, |lag| lag.min(topic.segment_ms));
     LogSettings {
         segment_bytes: topic.segment_bytes,
-        segment_age_max: Duration::from_millis(topic.segment_ms),
+        segment_age_max: Duration::from_millis(segment_ms),
         index_interval_bytes: topic.index_interval_bytes,
         retention_age_max: topic.retention_ms.filter(|_| deleting).map(Duration::from_millis),
         retention_bytes: topic.retention_bytes.filter(|_| deleting),
@@ -42,6 +45,7 @@ fn log_settings(broker: &BrokerConfig, topic: &TopicConfig) -> LogSettings {
             FlushPolicy::Relaxed { messages, interval }
         },
         producer_expiry: broker.producer_id_expiration,
+        ..LogSettings::default()
     }
 }
 
@@ -179,8 +183,14 @@ impl Shard {
             let removed = self.partitions.borrow_mut().remove(&key);
             let Some(partition) = removed else { continue };
             partition.retire();
-            // What could not be closed properly is deleted anyway.
-            let _ = partition.log().close().await;
+            // What could not be closed properly is deleted anyway, and must not come back.
+            let closed = partition.log().close().await;
+            let dir = partition.log().dir();
+            if closed.is_err()
+                && let Err(error) = self.storage.forget(dir).await
+            {
+                tracing::error!(partition = partition.name(), %error, "not forgotten");
+            }
             if &*topic.name != OFFSETS_TOPIC {
                 continue;
             }

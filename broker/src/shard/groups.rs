@@ -157,7 +157,7 @@ impl GroupShell {
             for slice in slices {
                 let mut rest: &[u8] = &slice;
                 while !rest.is_empty() {
-                    let (batch, after) = CheckedBatch::check_first(rest)?;
+                    let (batch, after) = CheckedBatch::check_first_stored(rest)?;
                     at = self.replay(&batch)?.unwrap_or(at);
                     rest = after;
                 }

@@ -28,7 +28,6 @@ use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use rtrb::{Consumer, Producer, RingBuffer};
@@ -37,6 +36,7 @@ use tokio::io::unix::AsyncFd;
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use super::rung::Rung;
 use crate::limits::CALLS_IN_FLIGHT;
 
 /// The number of a shard within its broker, from 0.
@@ -55,18 +55,18 @@ enum Envelope<C, R> {
 /// Rings a shard's bell at most once between two looks of that shard.
 struct Bell {
     event: OwnedFd,
-    rung: AtomicBool,
+    rung: Rung,
 }
 
 impl Bell {
     fn new() -> io::Result<Self> {
         use rustix::event::{EventfdFlags, eventfd};
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { event, rung: AtomicBool::new(false) })
+        Ok(Self { event, rung: Rung::new() })
     }
 
     fn ring(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
+        if self.rung.ring() {
             // The counter cannot overflow: it grows by one a look, and 2^64 looks take for ever.
             let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
         }
@@ -314,7 +314,7 @@ impl<C, R> Inbox<C, R> {
         let event = event.map_err(io::Error::from)?;
         loop {
             // Cleared before looking: a push that comes later rings again.
-            bell.rung.store(false, Ordering::SeqCst);
+            bell.rung.clear();
             while self.drain(&mut arrived) {
                 tokio::task::yield_now().await;
             }

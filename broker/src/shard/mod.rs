@@ -13,9 +13,12 @@ pub mod message;
 pub mod storage;
 
 mod assign;
+mod cleaner;
 mod housekeeping;
+pub(crate) mod journal;
 mod lent;
 mod run;
+mod rung;
 mod serve;
 
 use std::cell::{Cell, RefCell};
@@ -39,7 +42,7 @@ use mailbox::{Router, ShardId};
 use message::{Append, Call, Reply};
 use storage::Disk;
 
-pub use run::{ShardCommand, ShardStart, run};
+pub use run::{ShardCommand, ShardError, ShardStart, run};
 
 /// One shard, on its thread.
 pub struct Shard {

@@ -6,8 +6,8 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use ringlog_engine::error::OpenError;
 use ringlog_engine::io::uring::UringIo;
-use ringlog_engine::shard::ShardSettings;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::BrokerConfig;
@@ -55,13 +55,27 @@ pub enum ShardCommand {
     },
 }
 
+/// Why a shard cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ShardError {
+    /// The kernel gives no ring.
+    #[error(
+        "gets no io_uring from the kernel: {0} (is io_uring allowed here? see \
+         /proc/sys/kernel/io_uring_disabled)"
+    )]
+    Kernel(#[from] io::Error),
+    /// Its journal does not open.
+    #[error("cannot open its journal: {0}")]
+    Journal(#[from] OpenError),
+}
+
 /// Builds a shard on the thread that it will live on, inside its runtime, and starts its
 /// background work.
 ///
 /// # Errors
 ///
-/// When the kernel gives no ring.
-pub fn run(start: ShardStart) -> io::Result<Rc<Shard>> {
+/// [`ShardError`].
+pub async fn run(start: ShardStart) -> Result<Rc<Shard>, ShardError> {
     let disk = UringIo::tokio(STORAGE_RING_ENTRIES)?;
     let driving = disk.drive();
     crate::task::spawn(async move {
@@ -69,11 +83,7 @@ pub fn run(start: ShardStart) -> io::Result<Rc<Shard>> {
             panic!("the storage ring cannot be driven: {error}");
         }
     });
-    let settings = ShardSettings {
-        buffer_pool_bytes: start.config.shard_buffer_bytes,
-        cache_bytes: start.config.shard_cache_bytes,
-    };
-    let storage = ringlog_engine::shard::Shard::new(disk.clone(), settings);
+    let storage = super::journal::open(&disk, &start.config, start.id).await?;
     disk.register_buffers(storage.pool());
     let (router, inbox, waits) = start.endpoint.open();
     let shard = Rc::new(Shard {
@@ -96,6 +106,9 @@ pub fn run(start: ShardStart) -> io::Result<Rc<Shard>> {
     crate::task::spawn(Rc::clone(&shard).take_waits(waits));
     crate::task::spawn(Rc::clone(&shard).take_commands(start.commands));
     crate::task::spawn(Rc::clone(&shard).keep_house());
+    if shard.config.log_cleaner_enable {
+        crate::task::spawn(Rc::clone(&shard).keep_clean());
+    }
     Ok(shard)
 }
 

@@ -189,24 +189,24 @@ async fn first_not_older(
 ) -> Result<Option<FoundOffset>, PartitionError> {
     let base_offset = BatchHeader::read(batch).map_or(-1, |header| header.base_offset);
     let unreadable = |reason| PartitionError::Unreadable { base_offset, reason };
-    let batch = CheckedBatch::check(batch)?;
+    let batch = CheckedBatch::check_stored(batch)?;
     let header = *batch.header();
     let (codec, count) = (batch.compression(), batch.record_count());
     let found = |offset_delta: u32, timestamp: Timestamp| {
         let offset = Offset::new(header.base_offset)?.plus(offset_delta);
         Some(FoundOffset { offset, timestamp, epoch: header.leader_epoch })
     };
-    if header.attributes.is_append_time() {
-        return Ok(found(0, header.max_timestamp));
-    }
-    let mut walker = RecordWalker::new(codec, batch.body(), count, DECOMPRESSED_BYTES_MAX)
+    let append_time = header.attributes.is_append_time().then_some(header.max_timestamp);
+    let last = header.last_offset_delta;
+    let mut walker = RecordWalker::stored(codec, batch.body(), count, last, DECOMPRESSED_BYTES_MAX)
         .map_err(unreadable)?;
     let mut first = None;
     loop {
         let progress = walker.step(WALK_BYTES_PER_TURN, |record| {
-            let millis = header.base_timestamp.millis().saturating_add(record.timestamp_delta);
-            if first.is_none() && millis >= at_least.millis() {
-                first = Some((record.index, Timestamp::from_millis(millis)));
+            let created = header.base_timestamp.millis().saturating_add(record.timestamp_delta);
+            let time = append_time.unwrap_or(Timestamp::from_millis(created));
+            if first.is_none() && time >= at_least {
+                first = Some((record.offset_delta, time));
             }
         });
         match progress.map_err(unreadable)? {

@@ -89,7 +89,7 @@ pub fn split(bytes: &Bytes) -> Vec<Vec<u8>> {
     let mut rest: &[u8] = bytes;
     let mut batches = Vec::new();
     while !rest.is_empty() {
-        let (batch, after) = CheckedBatch::check_first(rest).expect("whole batches only");
+        let (batch, after) = CheckedBatch::check_first_stored(rest).expect("whole batches only");
         batches.push(batch.bytes().to_vec());
         rest = after;
     }
@@ -100,7 +100,7 @@ pub fn header(batch: &[u8]) -> BatchHeader {
     BatchHeader::read(batch).expect("a header")
 }
 
-/// Offset and value of every record, decompressed.
+/// Offset and value of every record, decompressed; a tombstone's is empty.
 pub fn values(bytes: &Bytes) -> Vec<(i64, String)> {
     let mut values = Vec::new();
     for batch in split(bytes) {
@@ -108,8 +108,10 @@ pub fn values(bytes: &Bytes) -> Vec<(i64, String)> {
         let codec = header.attributes.compression().expect("a codec");
         let body = decompress_to_vec(codec, &batch[HEADER_BYTES..], 64 << 20).expect("a body");
         let count = u32::try_from(header.record_count).expect("a count");
-        for (record, offset) in RecordIter::new(&body, count).zip(header.base_offset..) {
-            let value = record.expect("a record").value.expect("a value");
+        for record in RecordIter::sparse(&body, count, header.last_offset_delta) {
+            let record = record.expect("a record");
+            let offset = header.base_offset + i64::from(record.offset_delta);
+            let value = record.value.unwrap_or_default();
             values.push((offset, String::from_utf8_lossy(value).into_owned()));
         }
     }

@@ -3,8 +3,11 @@
 use zerocopy::IntoBytes;
 
 use super::BatchError;
-use super::header::{Attributes, HEADER_BYTES, LENGTH_PREFIX_BYTES, Layout, ProducerId, checksum};
+use super::header::{
+    Attributes, HEADER_BYTES, LENGTH_PREFIX_BYTES, Layout, Prefix, ProducerId, checksum,
+};
 use super::varint::put;
+use crate::entry::Format;
 use crate::limits::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX};
 use crate::offset::Timestamp;
 
@@ -128,11 +131,13 @@ impl BatchBuilder {
             .filter(|_| actual <= BATCH_BYTES_MAX)
             .ok_or(BatchError::TooLarge { actual })?;
         let mut header = Layout {
-            base_offset: 0.into(),
-            length: length.into(),
-            leader_epoch: (-1).into(),
-            magic: 2,
-            checksum: 0.into(),
+            prefix: Prefix {
+                base_offset: 0.into(),
+                length: length.into(),
+                leader_epoch: (-1).into(),
+                magic: Format::RecordBatch.magic(),
+                checksum: 0.into(),
+            },
             attributes: self.options.attributes.bits().into(),
             last_offset_delta: last_offset_delta.into(),
             base_timestamp: self.base_timestamp.into(),
@@ -143,7 +148,7 @@ impl BatchBuilder {
             record_count: self.count.into(),
         };
         self.bytes[..HEADER_BYTES].copy_from_slice(header.as_bytes());
-        header.checksum = checksum(&self.bytes).into();
+        header.prefix.checksum = checksum(&self.bytes).into();
         self.bytes[..HEADER_BYTES].copy_from_slice(header.as_bytes());
         Ok(self.bytes)
     }

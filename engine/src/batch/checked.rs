@@ -5,6 +5,7 @@ use thiserror::Error;
 use super::compression::{Compression, UnknownCompression};
 use super::header::{BatchHeader, HEADER_BYTES, checksum};
 use super::records::RecordIter;
+use crate::entry::{Entry, Format, sealed};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX};
 
 /// Why bytes are not a batch this engine takes.
@@ -43,6 +44,17 @@ pub enum BatchError {
         stated: u32,
         /// What the bytes give.
         actual: u32,
+    },
+    /// More records than offsets, or a negative number of either.
+    #[error(
+        "stored batch counts {records} records over a last offset delta of {last_offset_delta}; \
+         at most one more than the delta, and neither below 0, is allowed"
+    )]
+    StoredCount {
+        /// The record count.
+        records: i32,
+        /// The last offset minus the first.
+        last_offset_delta: i32,
     },
     /// No records, or not as many as offsets.
     #[error(
@@ -97,8 +109,30 @@ impl<'a> CheckedBatch<'a> {
     /// [`BatchError`], which says what was expected.
     pub fn check(bytes: &'a [u8]) -> Result<Self, BatchError> {
         let header = framed(bytes)?;
-        judge(bytes, &header)?;
+        judge(bytes, &header, count_sent)?;
         Ok(Self { bytes, header })
+    }
+
+    /// Checks that `bytes` are exactly one batch as a log may give it back: compaction may have
+    /// taken records from it, or all of them. A log appends no such batch.
+    ///
+    /// # Errors
+    ///
+    /// [`BatchError`], which says what was expected.
+    pub fn check_stored(bytes: &'a [u8]) -> Result<Self, BatchError> {
+        let header = framed(bytes)?;
+        judge(bytes, &header, count_stored)?;
+        Ok(Self { bytes, header })
+    }
+
+    /// [`CheckedBatch::check_stored`] of the batch at the start of `bytes`, and what follows it.
+    ///
+    /// # Errors
+    ///
+    /// As [`CheckedBatch::check_stored`]; a batch longer than `bytes` is [`BatchError::Length`].
+    pub fn check_first_stored(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), BatchError> {
+        let (batch, rest) = split_first(bytes)?;
+        Ok((Self::check_stored(batch)?, rest))
     }
 
     /// Checks the batch at the start of `bytes` and gives it together with what follows it.
@@ -107,12 +141,7 @@ impl<'a> CheckedBatch<'a> {
     ///
     /// As [`CheckedBatch::check`]; a batch longer than `bytes` is [`BatchError::Length`].
     pub fn check_first(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), BatchError> {
-        let short = BatchError::Short { actual: bytes.len() };
-        let header = BatchHeader::read(bytes).ok_or(short)?;
-        let actual = bytes.len() - super::LENGTH_PREFIX_BYTES;
-        let length = BatchError::Length { stated: header.length, actual };
-        let total = header.total_bytes().ok_or(length)?;
-        let (batch, rest) = bytes.split_at_checked(total).ok_or(length)?;
+        let (batch, rest) = split_first(bytes)?;
         Ok((Self::check(batch)?, rest))
     }
 
@@ -140,24 +169,58 @@ impl<'a> CheckedBatch<'a> {
         self.header.attributes.compression().unwrap_or_default()
     }
 
-    /// How many records, and so offsets, the batch takes.
+    /// How many records the batch has: as many as offsets, unless it was compacted.
     #[must_use]
     pub fn record_count(&self) -> u32 {
         u32::try_from(self.header.record_count).unwrap_or(0)
     }
 
-    /// The records of an uncompressed batch; `None` if it is compressed.
+    /// The records of an uncompressed batch; `None` if it is compressed. With as many records as
+    /// offsets, increasing offset deltas are 0, 1, 2 and so on.
     #[must_use]
     pub fn records(&self) -> Option<RecordIter<'a>> {
         match self.compression() {
-            Compression::None => Some(RecordIter::new(self.body(), self.record_count())),
+            Compression::None => {
+                let last = self.header.last_offset_delta;
+                Some(RecordIter::sparse(self.body(), self.record_count(), last))
+            }
             _ => None,
         }
     }
 }
 
-fn framed(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
+impl sealed::Sealed for CheckedBatch<'_> {}
+
+impl Entry for CheckedBatch<'_> {
+    fn pieces(&self) -> [&[u8]; 2] {
+        [self.bytes, &[]]
+    }
+
+    fn header(&self) -> &BatchHeader {
+        &self.header
+    }
+}
+
+/// The bytes of the first batch, and what follows them.
+fn split_first(bytes: &[u8]) -> Result<(&[u8], &[u8]), BatchError> {
+    let header = header_of(bytes)?;
+    let actual = bytes.len() - super::LENGTH_PREFIX_BYTES;
+    let length = BatchError::Length { stated: header.length, actual };
+    let total = header.total_bytes().ok_or(length)?;
+    bytes.split_at_checked(total).ok_or(length)
+}
+
+/// The header of a record batch; that of no other entry.
+fn header_of(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
     let header = BatchHeader::read(bytes).ok_or(BatchError::Short { actual: bytes.len() })?;
+    if header.format() != Some(Format::RecordBatch) {
+        return Err(BatchError::Magic { actual: header.magic });
+    }
+    Ok(header)
+}
+
+fn framed(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
+    let header = header_of(bytes)?;
     if bytes.len() > BATCH_BYTES_MAX {
         return Err(BatchError::TooLarge { actual: bytes.len() });
     }
@@ -165,23 +228,39 @@ fn framed(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
         let actual = bytes.len() - super::LENGTH_PREFIX_BYTES;
         return Err(BatchError::Length { stated: header.length, actual });
     }
-    if header.magic != 2 {
-        return Err(BatchError::Magic { actual: header.magic });
-    }
     Ok(header)
 }
 
-fn judge(bytes: &[u8], header: &BatchHeader) -> Result<(), BatchError> {
+/// A batch as a producer sends it has a record for each offset.
+fn count_sent(header: &BatchHeader) -> Result<(), BatchError> {
+    let (records, last_offset_delta) = (header.record_count, header.last_offset_delta);
+    let expected = i64::from(last_offset_delta) + 1;
+    if i64::from(records) != expected || !(1..=BATCH_RECORDS_MAX).contains(&records) {
+        return Err(BatchError::Count { records, last_offset_delta });
+    }
+    Ok(())
+}
+
+/// Compaction takes records and leaves the offsets.
+fn count_stored(header: &BatchHeader) -> Result<(), BatchError> {
+    let (records, last_offset_delta) = (header.record_count, header.last_offset_delta);
+    let offsets = i64::from(last_offset_delta) + 1;
+    if !(0..=offsets).contains(&i64::from(records)) || last_offset_delta < 0 {
+        return Err(BatchError::StoredCount { records, last_offset_delta });
+    }
+    Ok(())
+}
+
+fn judge(
+    bytes: &[u8],
+    header: &BatchHeader,
+    count: impl FnOnce(&BatchHeader) -> Result<(), BatchError>,
+) -> Result<(), BatchError> {
     let actual = checksum(bytes);
     if actual != header.checksum {
         return Err(BatchError::Checksum { stated: header.checksum, actual });
     }
-    let expected = i64::from(header.last_offset_delta) + 1;
-    let count = header.record_count;
-    if i64::from(count) != expected || !(1..=BATCH_RECORDS_MAX).contains(&count) {
-        let last_offset_delta = header.last_offset_delta;
-        return Err(BatchError::Count { records: count, last_offset_delta });
-    }
+    count(header)?;
     header.attributes.compression()?;
     let bits = header.attributes.undefined_bits();
     if bits != 0 {

@@ -1,4 +1,4 @@
-//! The 61 bytes before a batch's records.
+//! What stands before an entry's content: 61 bytes for a record batch, 29 for a frame.
 
 use std::fmt;
 
@@ -6,21 +6,24 @@ use zerocopy::byteorder::big_endian::{I16, I32, I64, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::compression::{Compression, UnknownCompression};
+use crate::entry::{Format, HEADER_BYTES_MIN};
 use crate::epoch::LeaderEpoch;
 use crate::offset::{Offset, Timestamp};
 
-/// Bytes of a batch's header.
+/// Bytes of a record batch's header.
 pub const HEADER_BYTES: usize = 61;
-/// Bytes before the part of a batch that its length field counts.
+/// Bytes before the part of an entry that its length field counts.
 pub const LENGTH_PREFIX_BYTES: usize = 12;
 
-/// Where the checksum starts to count: at the attributes.
+/// Where the checksum starts to count: behind the prefix.
 pub(crate) const CHECKSUMMED_FROM: usize = 21;
+const MAGIC_AT: usize = 16;
 const CHECKSUM_AT: std::ops::Range<usize> = 17..21;
 const BASE_OFFSET_AT: std::ops::Range<usize> = 0..8;
 const LEADER_EPOCH_AT: std::ops::Range<usize> = 12..16;
 const ATTRIBUTES_AT: std::ops::Range<usize> = 21..23;
 const MAX_TIMESTAMP_AT: std::ops::Range<usize> = 35..43;
+const FRAME_TIMESTAMP_AT: std::ops::Range<usize> = 21..29;
 
 /// The identity of an idempotent or transactional producer; -1 for every other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -135,6 +138,18 @@ impl Attributes {
         Self(if on { self.0 | Self::CONTROL } else { self.0 & !Self::CONTROL })
     }
 
+    /// The same attributes; the base timestamp then holds a delete horizon.
+    #[must_use]
+    pub const fn with_delete_horizon(self) -> Self {
+        Self(self.0 | Self::DELETE_HORIZON)
+    }
+
+    /// The same attributes, without a delete horizon.
+    #[must_use]
+    pub const fn without_delete_horizon(self) -> Self {
+        Self(self.0 & !Self::DELETE_HORIZON)
+    }
+
     /// The same attributes, marked as stamped by the broker.
     #[must_use]
     pub const fn with_append_time(self) -> Self {
@@ -142,15 +157,24 @@ impl Attributes {
     }
 }
 
-/// The header's layout, byte for byte.
+/// What every entry begins with, byte for byte.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Prefix {
+    pub(crate) base_offset: I64,
+    pub(crate) length: I32,
+    pub(crate) leader_epoch: I32,
+    pub(crate) magic: i8,
+    pub(crate) checksum: U32,
+}
+
+const _: () = assert!(size_of::<Prefix>() == CHECKSUMMED_FROM);
+
+/// A record batch's header, byte for byte.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
 #[repr(C)]
 pub(super) struct Layout {
-    pub(super) base_offset: I64,
-    pub(super) length: I32,
-    pub(super) leader_epoch: I32,
-    pub(super) magic: i8,
-    pub(super) checksum: U32,
+    pub(super) prefix: Prefix,
     pub(super) attributes: I16,
     pub(super) last_offset_delta: I32,
     pub(super) base_timestamp: I64,
@@ -163,18 +187,22 @@ pub(super) struct Layout {
 
 const _: () = assert!(size_of::<Layout>() == HEADER_BYTES);
 
-/// A batch's header, parsed but not judged: every field as it stands in the bytes.
+/// An entry's header, parsed but not judged: every field as it stands in the bytes.
+///
+/// A frame reads as a batch of one record without a producer, whose timestamps are the frame's;
+/// see [`crate::entry`]. Of bytes whose magic byte names no format, only the prefix is read, and
+/// the fields behind it are as in a frame without timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchHeader {
     /// The first record's offset. A producer sends 0; the log sets it.
     pub base_offset: i64,
     /// Bytes after this field.
     pub length: i32,
-    /// The leader epoch the batch was appended under. The log sets it.
+    /// The leader epoch the entry was appended under. The log sets it.
     pub leader_epoch: LeaderEpoch,
-    /// The format's version; 2 in every batch this engine takes.
+    /// The format's magic byte; see [`BatchHeader::format`].
     pub magic: i8,
-    /// CRC-32C of the bytes from the attributes on.
+    /// CRC-32C of the bytes behind it; of a frame, without what it is XORed with on disk.
     pub checksum: u32,
     /// Codec, kind of timestamp, transaction bits.
     pub attributes: Attributes,
@@ -195,17 +223,35 @@ pub struct BatchHeader {
 }
 
 impl BatchHeader {
-    /// Reads a header from the start of `bytes`; `None` if there are fewer than
-    /// [`HEADER_BYTES`]. Costs some twenty loads, no allocation.
+    /// Reads a header from the start of `bytes`; `None` if there are fewer bytes than a header of
+    /// the format has that the magic byte names. Costs some twenty loads, no allocation.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        let (layout, _) = Layout::ref_from_prefix(bytes).ok()?;
-        Some(Self {
-            base_offset: layout.base_offset.get(),
-            length: layout.length.get(),
-            leader_epoch: LeaderEpoch::new(layout.leader_epoch.get()),
-            magic: layout.magic,
-            checksum: layout.checksum.get(),
+        let (prefix, rest) = Prefix::ref_from_prefix(bytes).ok()?;
+        match Format::of_magic(prefix.magic) {
+            Some(Format::RecordBatch) => {
+                let (layout, _) = Layout::ref_from_prefix(bytes).ok()?;
+                Some(Self::of_batch(layout))
+            }
+            Some(Format::Frame) => {
+                let (timestamp, _) = I64::ref_from_prefix(rest).ok()?;
+                Some(Self::of_frame(prefix, Timestamp::from_millis(timestamp.get())))
+            }
+            None => {
+                let meant = Format::nearest(prefix.magic).unwrap_or(Format::RecordBatch);
+                Some(Self::of_prefix(prefix, Timestamp::NONE, meant.checksum_mask()))
+            }
+        }
+    }
+
+    const fn of_batch(layout: &Layout) -> Self {
+        let prefix = &layout.prefix;
+        Self {
+            base_offset: prefix.base_offset.get(),
+            length: prefix.length.get(),
+            leader_epoch: LeaderEpoch::new(prefix.leader_epoch.get()),
+            magic: prefix.magic,
+            checksum: prefix.checksum.get(),
             attributes: Attributes::from_bits(layout.attributes.get()),
             last_offset_delta: layout.last_offset_delta.get(),
             base_timestamp: Timestamp::from_millis(layout.base_timestamp.get()),
@@ -214,16 +260,46 @@ impl BatchHeader {
             producer_epoch: layout.producer_epoch.get(),
             base_sequence: layout.base_sequence.get(),
             record_count: layout.record_count.get(),
-        })
+        }
     }
 
-    /// The whole batch's length in bytes, this header included; `None` if the length field holds
-    /// less than the rest of a header, which no batch has.
+    /// The header of a frame with this timestamp.
+    pub(crate) const fn of_frame(prefix: &Prefix, timestamp: Timestamp) -> Self {
+        Self::of_prefix(prefix, timestamp, Format::Frame.checksum_mask())
+    }
+
+    const fn of_prefix(prefix: &Prefix, timestamp: Timestamp, mask: u32) -> Self {
+        Self {
+            base_offset: prefix.base_offset.get(),
+            length: prefix.length.get(),
+            leader_epoch: LeaderEpoch::new(prefix.leader_epoch.get()),
+            magic: prefix.magic,
+            checksum: prefix.checksum.get() ^ mask,
+            attributes: Attributes::from_bits(0),
+            last_offset_delta: 0,
+            base_timestamp: timestamp,
+            max_timestamp: timestamp,
+            producer_id: ProducerId::NONE,
+            producer_epoch: -1,
+            base_sequence: -1,
+            record_count: 1,
+        }
+    }
+
+    /// The entry's format; `None` if the magic byte names none.
+    #[must_use]
+    pub fn format(&self) -> Option<Format> {
+        Format::of_magic(self.magic)
+    }
+
+    /// The whole entry's length in bytes, this header included; `None` if the length field holds
+    /// less than the rest of a header, which no entry has.
     #[must_use]
     pub fn total_bytes(&self) -> Option<usize> {
         let length = usize::try_from(self.length).ok()?;
         let total = length.checked_add(LENGTH_PREFIX_BYTES)?;
-        (total >= HEADER_BYTES).then_some(total)
+        let least = self.format().map_or(HEADER_BYTES_MIN, Format::header_bytes);
+        (total >= least).then_some(total)
     }
 
     /// The last record's offset. Meaningful once the log has set the base offset.
@@ -253,31 +329,41 @@ impl BatchHeader {
     }
 }
 
-/// CRC-32C of a whole batch's checksummed part. `batch` holds at least a header.
-pub(crate) fn checksum(batch: &[u8]) -> u32 {
-    crc32c::crc32c(batch.get(CHECKSUMMED_FROM..).unwrap_or(&[]))
+/// CRC-32C of a whole entry's checksummed part. `entry` holds at least a header.
+pub(crate) fn checksum(entry: &[u8]) -> u32 {
+    crc32c::crc32c(entry.get(CHECKSUMMED_FROM..).unwrap_or(&[]))
 }
 
-/// Sets base offset and leader epoch in place. `batch` holds at least a header.
-pub(crate) fn stamp_position(batch: &mut [u8], base_offset: Offset, epoch: LeaderEpoch) {
-    batch[BASE_OFFSET_AT].copy_from_slice(&base_offset.value().to_be_bytes());
-    batch[LEADER_EPOCH_AT].copy_from_slice(&epoch.value().to_be_bytes());
+/// Sets base offset and leader epoch in place. `entry` holds at least a header.
+pub(crate) fn stamp_position(entry: &mut [u8], base_offset: Offset, epoch: LeaderEpoch) {
+    entry[BASE_OFFSET_AT].copy_from_slice(&base_offset.value().to_be_bytes());
+    entry[LEADER_EPOCH_AT].copy_from_slice(&epoch.value().to_be_bytes());
 }
 
-/// Marks the batch as stamped by the broker at `time`, and renews its checksum: one pass over the
-/// batch. `batch` is one whole batch.
-pub(crate) fn set_append_time(batch: &mut [u8], time: Timestamp) {
-    let mut bits = [0; 2];
-    bits.copy_from_slice(&batch[ATTRIBUTES_AT]);
-    let attributes = Attributes::from_bits(i16::from_be_bytes(bits)).with_append_time();
-    batch[ATTRIBUTES_AT].copy_from_slice(&attributes.bits().to_be_bytes());
-    set_max_timestamp(batch, time);
+/// Gives the entry the time at which it was appended, and renews its checksum: one pass over the
+/// entry. A record batch is also marked as stamped by the broker. `entry` is one whole entry.
+pub(crate) fn set_append_time(entry: &mut [u8], time: Timestamp) {
+    if !is_frame(entry) {
+        let mut bits = [0; 2];
+        bits.copy_from_slice(&entry[ATTRIBUTES_AT]);
+        let attributes = Attributes::from_bits(i16::from_be_bytes(bits)).with_append_time();
+        entry[ATTRIBUTES_AT].copy_from_slice(&attributes.bits().to_be_bytes());
+    }
+    set_max_timestamp(entry, time);
 }
 
-/// Sets the largest timestamp, and renews the checksum: one pass over the batch. `batch` is one
-/// whole batch.
-pub(crate) fn set_max_timestamp(batch: &mut [u8], time: Timestamp) {
-    batch[MAX_TIMESTAMP_AT].copy_from_slice(&time.millis().to_be_bytes());
-    let renewed = checksum(batch);
-    batch[CHECKSUM_AT].copy_from_slice(&renewed.to_be_bytes());
+/// Sets the largest timestamp, and renews the checksum: one pass over the entry. `entry` is one
+/// whole entry.
+pub(crate) fn set_max_timestamp(entry: &mut [u8], time: Timestamp) {
+    let (at, format) = match is_frame(entry) {
+        true => (FRAME_TIMESTAMP_AT, Format::Frame),
+        false => (MAX_TIMESTAMP_AT, Format::RecordBatch),
+    };
+    entry[at].copy_from_slice(&time.millis().to_be_bytes());
+    let renewed = checksum(entry) ^ format.checksum_mask();
+    entry[CHECKSUM_AT].copy_from_slice(&renewed.to_be_bytes());
+}
+
+fn is_frame(entry: &[u8]) -> bool {
+    entry[MAGIC_AT].cast_signed() == Format::Frame.magic()
 }

@@ -30,6 +30,18 @@ pub enum RecordError {
         /// The delta found.
         delta: i32,
     },
+    /// In a batch that was compacted, offset deltas must increase, up to the batch's last.
+    #[error("record {index} has offset delta {delta}; {min} to {max} are left to it")]
+    SparseDelta {
+        /// Which record of the batch, from 0.
+        index: u32,
+        /// The delta found.
+        delta: i32,
+        /// The smallest that may follow the record before.
+        min: i32,
+        /// The batch's last offset delta.
+        max: i32,
+    },
     /// More headers than a record may have, or a negative number of them.
     #[error("record {index} counts {count} headers; 0 to {RECORD_HEADERS_MAX} are allowed")]
     HeaderCount {
@@ -69,9 +81,25 @@ pub struct Record<'a> {
     pub value: Option<&'a [u8]>,
     headers: &'a [u8],
     header_count: usize,
+    attributes: u8,
+    /// The whole record, its length included.
+    pub(super) whole: &'a [u8],
+    /// Everything after both deltas.
+    pub(super) content: &'a [u8],
 }
 
 impl<'a> Record<'a> {
+    /// Bytes of the whole record, uncompressed, its length included.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.whole.len()
+    }
+
+    /// The record's attribute bits, none of which means anything.
+    pub(super) const fn attributes(&self) -> u8 {
+        self.attributes
+    }
+
     /// How many headers it has.
     #[must_use]
     pub const fn header_count(&self) -> usize {
@@ -117,31 +145,43 @@ pub struct RecordIter<'a> {
     index: u32,
     count: u32,
     ended: bool,
+    /// The smallest offset delta that may come next, and the largest there may be; `None` where
+    /// each must be its record's index.
+    sparse: Option<(i32, i32)>,
 }
 
 impl<'a> RecordIter<'a> {
     /// The `count` records of an uncompressed body.
     #[must_use]
     pub const fn new(body: &'a [u8], count: u32) -> Self {
-        Self { rest: body, index: 0, count, ended: false }
+        Self { rest: body, index: 0, count, ended: false, sparse: None }
+    }
+
+    /// The `count` records of an uncompressed body that compaction may have taken records from:
+    /// offset deltas increase, up to `last_offset_delta`.
+    #[must_use]
+    pub const fn sparse(body: &'a [u8], count: u32, last_offset_delta: i32) -> Self {
+        let sparse = Some((0, last_offset_delta));
+        Self { rest: body, index: 0, count, ended: false, sparse }
     }
 
     fn take(&mut self) -> Result<Record<'a>, RecordError> {
         let index = self.index;
         let malformed = RecordError::Malformed { index };
+        let start = self.rest;
         let length = take_i32(&mut self.rest).ok_or(malformed)?;
         let length =
             usize::try_from(length).map_err(|_| RecordError::NegativeLength { index, length })?;
         let (mut rest, after) = self.rest.split_at_checked(length).ok_or(malformed)?;
+        let (whole, _) = start.split_at(start.len() - after.len());
         self.rest = after;
         // A record's attributes: no bit of them means anything, and Kafka ignores them too.
-        let (_, tail) = rest.split_first().ok_or(malformed)?;
+        let (&attributes, tail) = rest.split_first().ok_or(malformed)?;
         rest = tail;
         let timestamp_delta = take_i64(&mut rest).ok_or(malformed)?;
         let offset_delta = take_i32(&mut rest).ok_or(malformed)?;
-        if u32::try_from(offset_delta) != Ok(index) {
-            return Err(RecordError::OffsetDelta { index, delta: offset_delta });
-        }
+        self.place(offset_delta)?;
+        let content = rest;
         let key = take_bytes(&mut rest, index)?;
         let value = take_bytes(&mut rest, index)?;
         let count = take_i32(&mut rest).ok_or(malformed)?;
@@ -156,7 +196,33 @@ impl<'a> RecordIter<'a> {
         if !rest.is_empty() {
             return Err(RecordError::RecordTrailing { index, bytes: rest.len() });
         }
-        Ok(Record { offset_delta, timestamp_delta, key, value, headers, header_count })
+        Ok(Record {
+            offset_delta,
+            timestamp_delta,
+            key,
+            value,
+            headers,
+            header_count,
+            attributes,
+            whole,
+            content,
+        })
+    }
+
+    /// Checks that a record of this offset delta may come next.
+    fn place(&mut self, delta: i32) -> Result<(), RecordError> {
+        let index = self.index;
+        match &mut self.sparse {
+            None if u32::try_from(delta) == Ok(index) => Ok(()),
+            None => Err(RecordError::OffsetDelta { index, delta }),
+            Some((min, max)) if (*min..=*max).contains(&delta) => {
+                *min = delta.saturating_add(1);
+                Ok(())
+            }
+            Some((min, max)) => {
+                Err(RecordError::SparseDelta { index, delta, min: *min, max: *max })
+            }
+        }
     }
 }
 
@@ -247,6 +313,22 @@ mod tests {
                 assert!(RecordIter::new(&changed, count).count() <= 3);
             }
         }
+    }
+
+    #[test]
+    fn gaps_between_records_are_fine_only_where_compaction_may_have_made_them() {
+        let (body, _) = body();
+        let mut records = RecordIter::new(&body, 2);
+        let (_, second) = (records.next().unwrap().unwrap(), records.next().unwrap().unwrap());
+        let error = RecordIter::new(second.whole, 1).next().unwrap().unwrap_err();
+        assert_eq!(error, RecordError::OffsetDelta { index: 0, delta: 1 });
+        let kept = RecordIter::sparse(second.whole, 1, 1).next().unwrap().unwrap();
+        assert_eq!((kept.offset_delta, kept.value), (1, Some(b"value".as_slice())));
+        let error = RecordIter::sparse(second.whole, 1, 0).next().unwrap().unwrap_err();
+        assert_eq!(error, RecordError::SparseDelta { index: 0, delta: 1, min: 0, max: 0 });
+        let twice = [second.whole, second.whole].concat();
+        let error = RecordIter::sparse(&twice, 2, 9).last().unwrap().unwrap_err();
+        assert_eq!(error, RecordError::SparseDelta { index: 1, delta: 1, min: 2, max: 9 });
     }
 
     #[test]

@@ -30,6 +30,11 @@ impl BufferMut {
         this
     }
 
+    /// The handle of a block that has no other.
+    fn of(block: NonNull<Block>, pool: Rc<Pool>) -> Self {
+        Self { block, pool }
+    }
+
     fn block(&self) -> &Block {
         // SAFETY: the block's header lives while the block is handed out.
         unsafe { self.block.as_ref() }
@@ -100,17 +105,20 @@ impl BufferMut {
     /// Ends all change. Zeroes the rest of the last block: `buffer.padding_is_zero`.
     #[must_use]
     pub fn freeze(self) -> Buffer {
-        let (length, padded) = (self.len(), self.len().next_multiple_of(BLOCK));
-        // SAFETY: we are the only owner, and the padding lies within the capacity, which is whole
-        // blocks.
-        unsafe { self.block().address.add(length).write_bytes(0, padded - length) };
+        let buffer = self.into_growing();
+        // SAFETY: the handle that could write is gone.
+        unsafe { buffer.finish() };
+        buffer
+    }
+
+    /// A handle for sharing, of a buffer that is not frozen yet.
+    pub(super) fn into_growing(self) -> Buffer {
         self.block().handles.set(1);
+        self.block().frozen.set(false);
         let this = std::mem::ManuallyDrop::new(self);
         // SAFETY: `this` is never dropped or used again, so the pool handle moves out once.
         let pool = unsafe { std::ptr::read(&this.pool) };
-        let buffer = Buffer { block: this.block, pool };
-        debug_assert!(buffer.padding_is_zero(), "buffer.padding_is_zero");
-        buffer
+        Buffer { block: this.block, pool }
     }
 }
 
@@ -151,7 +159,7 @@ impl fmt::Debug for BufferMut {
     }
 }
 
-/// A frozen buffer. Cloning is cheap and shares the memory.
+/// A buffer whose bytes never change. Cloning is cheap and shares the memory.
 pub struct Buffer {
     block: NonNull<Block>,
     pool: Rc<Pool>,
@@ -163,9 +171,61 @@ impl Buffer {
         unsafe { self.block.as_ref() }
     }
 
+    pub(super) fn capacity(&self) -> usize {
+        self.block().capacity.get()
+    }
+
+    /// Adds bytes behind those that are there, and lets `change` alter them first.
+    ///
+    /// # Safety
+    ///
+    /// The buffer is not frozen, the bytes fit, and nobody else adds to it meanwhile.
+    pub(super) unsafe fn grow<R>(
+        &self,
+        pieces: [&[u8]; 2],
+        change: impl FnOnce(&mut [u8]) -> R,
+    ) -> R {
+        debug_assert!(!self.block().frozen.get(), "a frozen buffer never changes");
+        let length = self.block().length.get();
+        // SAFETY: the bytes from the length on lie within the capacity, by the caller's promise,
+        // and are nobody's yet: every reader stops at the length, which moves only afterwards.
+        let added = unsafe {
+            let start = self.block().address.add(length);
+            let mut end = start;
+            for piece in pieces {
+                end.copy_from_nonoverlapping(std::ptr::NonNull::from(piece).cast(), piece.len());
+                end = end.add(piece.len());
+            }
+            std::slice::from_raw_parts_mut(start.as_ptr(), pieces[0].len() + pieces[1].len())
+        };
+        let added_bytes = added.len();
+        let result = change(added);
+        self.block().length.set(length + added_bytes);
+        result
+    }
+
+    /// Ends all change. Zeroes the rest of the last block: `buffer.padding_is_zero`.
+    ///
+    /// # Safety
+    ///
+    /// Nobody adds to the buffer any more.
+    pub(super) unsafe fn finish(&self) {
+        let (length, padded) = (self.len(), self.len().next_multiple_of(BLOCK));
+        // SAFETY: the padding lies within the capacity, which is whole blocks, and nobody reads
+        // past the length before the buffer is frozen.
+        unsafe { self.block().address.add(length).write_bytes(0, padded - length) };
+        self.block().frozen.set(true);
+        debug_assert!(self.padding_is_zero(), "buffer.padding_is_zero");
+    }
+
     /// The buffer and the zeros up to a multiple of [`BLOCK`]: what a direct write writes.
+    ///
+    /// # Panics
+    ///
+    /// If a log still fills the buffer. One that [`BufferMut::freeze`] gave is never filled.
     #[must_use]
     pub fn padded(&self) -> &[u8] {
+        assert!(self.block().frozen.get(), "only a frozen buffer is written as whole blocks");
         let length = self.len().next_multiple_of(BLOCK);
         // SAFETY: the capacity is whole blocks, so the padding lies within it; nobody writes a
         // frozen buffer.
@@ -183,16 +243,32 @@ impl Buffer {
         slot_in(self.block().fixed.get(), ring)
     }
 
+    /// The buffer for a new use, if nobody else holds any of it.
+    pub(crate) fn into_mut(self) -> Option<BufferMut> {
+        let block = self.block();
+        drop(block.view.take());
+        if block.handles.get() > 1 || !block.is_unseen() {
+            return None;
+        }
+        block.length.set(0);
+        let this = std::mem::ManuallyDrop::new(self);
+        // SAFETY: `this` is never dropped or used again, so the pool handle moves out once.
+        let pool = unsafe { std::ptr::read(&this.pool) };
+        Some(BufferMut::of(this.block, pool))
+    }
+
     /// A part of the buffer for any thread, uncopied. The first call for a buffer allocates the
-    /// shared owner; later ones, and slices of the result, allocate nothing.
+    /// shared owner; later ones, and slices of the result, allocate nothing, unless the part was
+    /// added to the buffer since.
     ///
     /// # Panics
     ///
     /// If the range reaches past the buffer's length.
     #[must_use]
     pub fn bytes(&self, range: Range<usize>) -> Bytes {
-        let whole = self.block().view.take().unwrap_or_else(|| {
-            // SAFETY: the block is frozen, ours, and had no view.
+        let known = self.block().view.take().filter(|view| view.len() >= range.end);
+        let whole = known.unwrap_or_else(|| {
+            // SAFETY: we hold the block, and what it holds up to its length never changes.
             unsafe { Block::view(self.block, Arc::clone(self.pool.returns())) }
         });
         let part = whole.slice(range);
@@ -227,11 +303,11 @@ impl Drop for Buffer {
         if handles > 0 {
             return;
         }
-        match self.block().view.take() {
-            // The view's own drop sends the block home, here or wherever its last part is.
-            Some(view) => drop(view),
+        drop(self.block().view.take());
+        // Without a view anywhere the block goes home from here; otherwise the last one sends it.
+        if self.block().let_go() {
             // SAFETY: this was the last handle, and there is no view.
-            None => unsafe { self.pool.give_back(self.block) },
+            unsafe { self.pool.give_back(self.block) };
         }
     }
 }

@@ -11,7 +11,8 @@
 //! whole blocks, cut from regions that a ring may have registered. A [`BufferMut`] is filled, then
 //! [frozen](BufferMut::freeze); the frozen [`Buffer`] is written to disk and kept in the cache, and
 //! [`Buffer::bytes`] lends parts of it to sockets on any thread. The memory goes back to its pool
-//! when the last of all these is gone, without a lock.
+//! when the last of all these is gone, without a lock. A log's newest buffer is read while it is
+//! still filled: a `GrowingBuffer` adds bytes behind those that are shared already.
 //!
 //! **Invariant `buffer.padding_is_zero`**: from a frozen buffer's length up to the next multiple of
 //! [`BLOCK`] its memory is zero. It is made by [`BufferMut::freeze`], and relied on by every
@@ -25,11 +26,14 @@ use std::rc::Rc;
 use std::task::{Poll, ready};
 
 mod block;
+mod growing;
 mod handle;
 mod pool;
 mod region;
+mod returns;
 
 pub(crate) use self::block::FixedSlot;
+pub(crate) use self::growing::GrowingBuffer;
 pub use self::handle::{Buffer, BufferMut};
 use self::pool::{Pool, Wait};
 
@@ -102,6 +106,11 @@ impl BufferPool {
             }
         })
         .await
+    }
+
+    /// Whether somebody waits in [`BufferPool::acquire`].
+    pub(crate) fn has_waiters(&self) -> bool {
+        self.inner.has_waiters()
     }
 
     /// Bytes of memory in buffers that are out.

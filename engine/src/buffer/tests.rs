@@ -35,7 +35,7 @@ fn freezing_zeroes_the_padding_of_used_memory() {
     let buffer = filled(&pool, b"abc").freeze();
     assert_eq!(&buffer[..], b"abc");
     assert_eq!(buffer.padded().len(), BLOCK);
-    assert!(buffer.padding_is_zero());
+    assert!(buffer.padding_is_zero(), "buffer.padding_is_zero");
     assert_eq!(filled(&pool, &[]).freeze().padded().len(), 0);
 }
 
@@ -218,4 +218,25 @@ fn regions_are_registered_until_the_first_refusal_and_unregistered_when_unmapped
     drop(pool.try_acquire(4 << 20).expect("free regions are given up"));
     ring.gone.borrow_mut().sort_unstable();
     assert_eq!(*ring.gone.borrow(), [0, 1]);
+}
+
+#[test]
+fn what_a_growing_buffer_holds_is_shared_before_it_is_frozen() {
+    let pool = BufferPool::new(1 << 20);
+    let mut growing = GrowingBuffer::new(filled(&pool, b"abc"));
+    let shared = growing.share();
+    let first = shared.bytes(0..3);
+    growing.append([b"x", b"ef"], |added| added[0] = b'd');
+    assert_eq!(&shared[..], b"abcdef");
+    let second = shared.bytes(2..6);
+    let frozen = growing.freeze();
+    assert!(frozen.padding_is_zero());
+    drop((shared, frozen));
+    assert_eq!((&first[..], &second[..]), (&b"abc"[..], &b"cdef"[..]));
+    // Two views of one block: it comes home once, with the last of them, from another thread.
+    thread::spawn(move || drop(first)).join().expect("it ends");
+    assert_eq!(pool.used(), BLOCK);
+    thread::spawn(move || drop(second)).join().expect("it ends");
+    assert_eq!(pool.used(), 0);
+    assert_eq!(filled(&pool, b"again").freeze().bytes(0..5), &b"again"[..]);
 }

@@ -10,17 +10,19 @@ use std::future::Future;
 use std::ops::ControlFlow;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
+
+use super::wakes::{Queued, RemoteList};
 
 /// A single-threaded executor. Cloning gives another handle to the same one.
 ///
 /// Dropping the last handle drops the tasks. A task that holds a handle keeps the executor alive:
 /// [`Executor::clear`] breaks the circle.
 #[derive(Clone)]
-pub struct Executor {
+pub(crate) struct Executor {
     inner: Rc<Inner>,
 }
 
@@ -40,7 +42,6 @@ struct Task {
     /// Taken out while the task is polled.
     future: Option<Pin<Box<dyn Future<Output = ()>>>>,
     wakeup: Arc<Wakeup>,
-    waker: Waker,
 }
 
 /// Marks the future that [`Executor::block_on`] was given.
@@ -48,20 +49,17 @@ const MAIN: usize = usize::MAX;
 
 impl Executor {
     /// An executor whose thread is unparked by wakes from other threads.
-    #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let owner = thread::current();
         Self::with_unpark(move || owner.unpark())
     }
 
     /// An executor that calls `unpark` when another thread wakes a task.
-    #[must_use]
-    pub fn with_unpark(unpark: impl Fn() + Send + Sync + 'static) -> Self {
+    pub(crate) fn with_unpark(unpark: impl Fn() + Send + Sync + 'static) -> Self {
         let ready = Arc::new(Ready {
             owner: thread_number(),
             local: UnsafeCell::new(VecDeque::new()),
-            remote: Remote::default(),
-            has_remote: AtomicBool::new(false),
+            remote: RemoteList::new(),
             unpark: Box::new(unpark),
         });
         Self {
@@ -70,21 +68,22 @@ impl Executor {
     }
 
     /// Adds a task, to be polled after those that are ready already. One allocation or two.
-    pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         let mut tasks = self.inner.tasks.borrow_mut();
         let index = tasks.vacant.pop().unwrap_or(tasks.slots.len());
         if index == tasks.slots.len() {
             tasks.slots.push(None);
         }
         let wakeup = self.inner.wakeup(index);
-        let waker = Waker::from(Arc::clone(&wakeup));
-        tasks.slots[index] = Some(Task { future: Some(Box::pin(task)), wakeup, waker });
+        let future = Some(Box::pin(task) as _);
+        tasks.slots[index] = Some(Task { future, wakeup: Arc::clone(&wakeup) });
         drop(tasks);
-        self.inner.wake_new(index);
+        wakeup.wake();
     }
 
     /// Runs `main` and the spawned tasks on this thread, parking it while nothing is ready.
-    pub fn run<T>(&self, main: impl Future<Output = T>) -> T {
+    #[cfg(test)]
+    pub(crate) fn run<T>(&self, main: impl Future<Output = T>) -> T {
         let output = self.block_on(main, |is_idle| {
             if is_idle {
                 thread::park();
@@ -102,7 +101,7 @@ impl Executor {
     /// # Panics
     ///
     /// If called from a task of this executor, or on another thread than the one that made it.
-    pub fn block_on<T>(
+    pub(crate) fn block_on<T>(
         &self,
         main: impl Future<Output = T>,
         mut turn: impl FnMut(bool) -> ControlFlow<()>,
@@ -117,7 +116,7 @@ impl Executor {
             for _ in 0..self.inner.ready_len() {
                 let Some(wakeup) = self.inner.next() else { break };
                 if wakeup.task != MAIN {
-                    self.inner.poll_task(&wakeup);
+                    self.inner.poll_task(wakeup);
                 } else if Arc::ptr_eq(&wakeup, &main_wakeup)
                     && let Poll::Ready(output) =
                         main.as_mut().poll(&mut Context::from_waker(&main_waker))
@@ -132,7 +131,7 @@ impl Executor {
     }
 
     /// Drops all tasks but the one that is being polled, which is dropped as soon as it suspends.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         loop {
             let tasks = std::mem::take(&mut self.inner.tasks.borrow_mut().slots);
             self.inner.tasks.borrow_mut().vacant.clear();
@@ -142,12 +141,6 @@ impl Executor {
             // Dropped outside of the borrow: a task's destructor may spawn.
             drop(tasks);
         }
-    }
-}
-
-impl Default for Executor {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -162,15 +155,7 @@ impl Drop for Running<'_> {
 impl Inner {
     fn wakeup(&self, task: usize) -> Arc<Wakeup> {
         assert!(self.ready.is_owner(), "an executor belongs to the thread that made it");
-        Arc::new(Wakeup { task, queued: AtomicBool::new(false), ready: Arc::clone(&self.ready) })
-    }
-
-    fn wake_new(&self, index: usize) {
-        let waker = match &self.tasks.borrow().slots[index] {
-            Some(task) => task.waker.clone(),
-            None => return,
-        };
-        waker.wake();
+        Arc::new(Wakeup { task, queued: Queued::new(), ready: Arc::clone(&self.ready) })
     }
 
     fn ready_len(&self) -> usize {
@@ -184,30 +169,30 @@ impl Inner {
     fn next(&self) -> Option<Arc<Wakeup>> {
         // SAFETY: as in `ready_len`.
         let wakeup = unsafe { (*self.ready.local.get()).pop_front() }?;
-        // Before the poll, so that a wake during it counts.
-        wakeup.queued.store(false, Ordering::SeqCst);
+        wakeup.queued.leave();
         Some(wakeup)
     }
 
-    fn poll_task(&self, wakeup: &Arc<Wakeup>) {
-        let index = wakeup.task;
-        let (mut future, waker) = {
+    fn poll_task(&self, wakeup: Arc<Wakeup>) {
+        let (index, number) = (wakeup.task, Arc::as_ptr(&wakeup));
+        let is_it = |task: &Task| Arc::as_ptr(&task.wakeup) == number;
+        let mut future = {
             let mut tasks = self.tasks.borrow_mut();
             match tasks.slots.get_mut(index).and_then(Option::as_mut) {
                 // A wake of a task that ended, whose slot may have a new tenant, is void.
-                Some(task) if Arc::ptr_eq(&task.wakeup, wakeup) => match task.future.take() {
-                    Some(future) => (future, task.waker.clone()),
+                Some(task) if is_it(task) => match task.future.take() {
+                    Some(future) => future,
                     None => return,
                 },
                 _ => return,
             }
         };
+        // It lives until the end of this call, so that no other task's is at its address.
+        let waker = Waker::from(wakeup);
         let poll = future.as_mut().poll(&mut Context::from_waker(&waker));
         let mut tasks = self.tasks.borrow_mut();
         let slot = tasks.slots.get_mut(index);
-        let Some(slot) =
-            slot.filter(|s| s.as_ref().is_some_and(|t| Arc::ptr_eq(&t.wakeup, wakeup)))
-        else {
+        let Some(slot) = slot.filter(|slot| slot.as_ref().is_some_and(is_it)) else {
             // Cleared meanwhile. The future goes after the borrow.
             drop(tasks);
             return;
@@ -236,17 +221,13 @@ impl Drop for Inner {
     }
 }
 
-/// Tasks woken from other threads. They are few, and the lock is never held across a call.
-#[expect(clippy::disallowed_types, reason = "the way in for threads that own no part of this one")]
-type Remote = std::sync::Mutex<Vec<Arc<Wakeup>>>;
-
 /// The queue of what is ready to be polled.
 struct Ready {
     owner: u64,
     /// Touched on the owner's thread only.
     local: UnsafeCell<VecDeque<Arc<Wakeup>>>,
-    remote: Remote,
-    has_remote: AtomicBool,
+    /// Tasks woken from other threads.
+    remote: RemoteList<Arc<Wakeup>>,
     unpark: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -265,40 +246,44 @@ impl Ready {
     ///
     /// On the owner's thread only, and with no reference into `local` alive.
     unsafe fn take_remote(&self) {
-        if self.has_remote.swap(false, Ordering::Acquire) {
-            let mut remote = self.remote.lock().unwrap_or_else(PoisonError::into_inner);
-            // SAFETY: as the caller promised.
-            unsafe { (*self.local.get()).extend(remote.drain(..)) };
-        }
-    }
-
-    fn push(&self, wakeup: Arc<Wakeup>) {
-        if self.is_owner() {
-            // SAFETY: this is the owner's thread, and nothing else uses the queue meanwhile.
-            unsafe { (*self.local.get()).push_back(wakeup) };
-        } else {
-            self.remote.lock().unwrap_or_else(PoisonError::into_inner).push(wakeup);
-            self.has_remote.store(true, Ordering::Release);
-            (self.unpark)();
-        }
+        // SAFETY: as the caller promised; nothing else uses the queue meanwhile.
+        self.remote.take(|wakeup| unsafe { (*self.local.get()).push_back(wakeup) });
     }
 }
 
 /// What a task's waker points to.
 struct Wakeup {
     task: usize,
-    queued: AtomicBool,
+    queued: Queued,
     ready: Arc<Ready>,
+}
+
+impl Wakeup {
+    /// Puts a task that is not there yet at the end of its executor's queue.
+    fn push(self: Arc<Self>) {
+        if self.ready.is_owner() {
+            let local = self.ready.local.get();
+            // SAFETY: this is the owner's thread, nothing else uses the queue meanwhile, and what is
+            // put into it keeps it alive.
+            unsafe { (*local).push_back(self) };
+        } else {
+            let ready = Arc::clone(&self.ready);
+            ready.remote.push(self);
+            (ready.unpark)();
+        }
+    }
 }
 
 impl Wake for Wakeup {
     fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
+        if self.queued.enter() {
+            self.push();
+        }
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if !self.queued.swap(true, Ordering::SeqCst) {
-            self.ready.push(Arc::clone(self));
+        if self.queued.enter() {
+            Arc::clone(self).push();
         }
     }
 }
@@ -316,6 +301,7 @@ fn thread_number() -> u64 {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::sync::atomic::AtomicBool;
 
     use super::*;
 

@@ -13,9 +13,14 @@ use std::time::Duration;
 use crate::buffer::{Buffer, BufferMut};
 use crate::offset::Timestamp;
 
-pub mod executor;
+pub(crate) mod executor;
+mod rare;
 pub mod sim;
 pub mod uring;
+mod wakes;
+
+#[doc(hidden)]
+pub use self::rare::Rare;
 
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +36,9 @@ pub enum OpenMode {
     ReadBuffered,
     /// A new or emptied file, written through the page cache: any position, any length.
     CreateBuffered,
+    /// An existing file as it is, or a new one, written through the page cache: any position, any
+    /// length.
+    WriteBuffered,
 }
 
 /// What a finished write promises.
@@ -94,6 +102,12 @@ pub trait Io: Clone + 'static {
     fn random(&self) -> u64;
     /// Runs a task on this thread until it ends.
     fn spawn(&self, task: impl Future<Output = ()> + 'static);
+
+    /// The engine has taken a branch that few runs take. Does nothing, unless a simulation wants to
+    /// know which of them it has seen.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn reached(&self, _: Rare) {}
 }
 
 /// An open file. Cloning is cheap; the file is closed when the last clone is dropped.

@@ -4,20 +4,24 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::rc::Rc;
 
-use crate::batch::{BatchHeader, CheckedBatch, set_append_time, set_max_timestamp, stamp_position};
+use crate::batch::{BatchHeader, set_append_time, set_max_timestamp, stamp_position};
+use crate::buffer::GrowingBuffer;
+use crate::entry::Entry;
 use crate::epoch::LeaderEpoch;
 use crate::error::{AppendError, IoFailure, Operation};
-use crate::io::{File, Io, OpenMode};
+use crate::io::{File, Io, OpenMode, Rare};
 use crate::limits::{
     BLOCK, BUFFER_CLASSES_BYTES, PREALLOCATE_BYTES_MAX, PREALLOCATE_BYTES_MIN, UNWRITTEN_BYTES_MAX,
     WRITE_BYTES_MAX,
 };
-use crate::log::flush::OpenBuffer;
+use crate::log::tail::OpenBuffer;
 use crate::log::turn::Turn;
 use crate::log::{Inner, Log, LogOffsets};
 use crate::offset::{Offset, Timestamp};
+use crate::producer::Marker;
 use crate::segment::active::Active;
 use crate::segment::name::Kind;
+use crate::segment::store;
 use crate::small_file;
 
 /// What the log's leader writes into a batch.
@@ -69,8 +73,10 @@ impl<I: Io> std::fmt::Debug for Reservation<I> {
 
 impl<I: Io> Drop for Reservation<I> {
     fn drop(&mut self) {
-        self.log.inner.state.borrow_mut().tail.end_reservation();
-        self.log.inner.signal.wake();
+        let blocked = self.log.inner.state.borrow_mut().tail.end_reservation();
+        if blocked {
+            self.log.inner.kick();
+        }
     }
 }
 
@@ -92,18 +98,22 @@ impl<I: Io> Log<I> {
         }
         let turn = self.inner.turnstile.enter().await;
         self.inner.state.borrow().writable()?;
+        if let Some(failure) = self.inner.journal_failure() {
+            return Err(self.inner.fail(failure));
+        }
         self.inner.wait_for_writes(bytes).await?;
         if self.inner.must_roll(bytes) {
             self.inner.seal().await?;
         }
+        self.inner.wait_for_checkpoint().await?;
         self.inner.ensure_space(bytes).await?;
         self.inner.ensure_buffer(bytes).await?;
         self.inner.state.borrow_mut().tail.begin_reservation();
         Ok(Reservation { log: self.clone(), bytes, _turn: turn })
     }
 
-    /// Appends a batch: gives it offsets, the leader epoch and, if asked, the time, in a copy that
-    /// is written next. The given bytes are copied once and not needed afterwards.
+    /// Appends a batch or a frame: gives it offsets, the leader epoch and, if asked, the time, in a
+    /// copy that is written next. The given bytes are copied once and not needed afterwards.
     ///
     /// After `Ok` the records have their offsets, and are durable when [`Log::durable`] says so.
     /// After `Err` nothing has changed. No allocation, no system call.
@@ -118,18 +128,18 @@ impl<I: Io> Log<I> {
     pub fn append(
         &self,
         reservation: Reservation<I>,
-        batch: &CheckedBatch<'_>,
+        entry: &impl Entry,
         stamp: Stamp,
     ) -> Result<Appended, AppendError> {
         assert!(Rc::ptr_eq(&self.inner, &reservation.log.inner), "a reservation of another log");
-        let actual = batch.bytes().len();
+        let actual = entry.size_bytes();
         if actual > reservation.bytes {
             return Err(AppendError::ReservedLess { actual, reserved: reservation.bytes });
         }
-        let appended = self.inner.copy_in(batch, stamp)?;
-        // Starts the flush task with the first batch, and wakes it with each.
-        crate::log::flush::start(&self.inner);
+        let appended = self.inner.copy_in(entry.pieces(), entry.header(), stamp)?;
         drop(reservation);
+        self.inner.shard.linger().dispatch(&self.inner, actual);
+        crate::checkpoint::start_if_due(&self.inner);
         Ok(appended)
     }
 
@@ -142,18 +152,23 @@ impl<I: Io> Log<I> {
     /// [`AppendError`]; after [`AppendError::Failed`] the batch may be in the log or not.
     pub async fn append_durably(
         &self,
-        batch: &CheckedBatch<'_>,
+        entry: &impl Entry,
         stamp: Stamp,
     ) -> Result<Appended, AppendError> {
-        let reservation = self.reserve(batch.bytes().len()).await?;
-        let appended = self.append(reservation, batch, stamp)?;
+        let reservation = self.reserve(entry.size_bytes()).await?;
+        let appended = self.append(reservation, entry, stamp)?;
         self.durable(appended.end_offset).await?;
         Ok(appended)
     }
 }
 
 impl<I: Io> Inner<I> {
-    fn copy_in(&self, batch: &CheckedBatch<'_>, stamp: Stamp) -> Result<Appended, AppendError> {
+    fn copy_in(
+        &self,
+        entry: [&[u8]; 2],
+        header: &BatchHeader,
+        stamp: Stamp,
+    ) -> Result<Appended, AppendError> {
         let settings = self.settings.borrow();
         let mut guard = self.state.borrow_mut();
         let state = &mut *guard;
@@ -163,26 +178,37 @@ impl<I: Io> Inner<I> {
             return Err(AppendError::StaleLeaderEpoch { given: stamp.leader_epoch, current });
         }
         let base_offset = state.offsets.end;
-        let end_offset = base_offset.plus(batch.record_count());
-        if end_offset.since(base_offset) != u64::from(batch.record_count()) {
+        let records = u32::try_from(header.record_count).expect("a checked entry has a record");
+        let end_offset = base_offset.plus(records);
+        if end_offset.since(base_offset) != u64::from(records) {
             return Err(AppendError::OffsetsExhausted { end: base_offset });
         }
         let open = state.tail.open.as_mut().expect("a reservation keeps a buffer open");
-        let at = open.buffer.len();
-        open.buffer.extend_from_slice(batch.bytes());
-        let copy = &mut open.buffer[at..];
-        stamp_position(copy, base_offset, stamp.leader_epoch);
-        if let Some(time) = stamp.log_append_time {
-            set_append_time(copy, time);
-        } else if let Some(time) = stamp.max_timestamp
-            && time != batch.header().max_timestamp
-        {
-            set_max_timestamp(copy, time);
-        }
-        let header = BatchHeader::read(copy).expect("a checked batch has a header");
+        let is_first = open.fresh() == 0;
+        let header = open.buffer.append(entry, |copy| {
+            stamp_position(copy, base_offset, stamp.leader_epoch);
+            if let Some(time) = stamp.log_append_time {
+                set_append_time(copy, time);
+            } else if let Some(time) = stamp.max_timestamp
+                && time != header.max_timestamp
+            {
+                set_max_timestamp(copy, time);
+            } else {
+                // Known without waiting for the copy's bytes to be read back.
+                let base_offset = base_offset.value();
+                return BatchHeader { base_offset, leader_epoch: stamp.leader_epoch, ..*header };
+            }
+            BatchHeader::read(copy).expect("a checked entry has a header")
+        });
         open.end_offset = end_offset;
-        let bytes = batch.bytes().len();
+        if is_first {
+            self.publish(state.active.summary.base, open);
+        } else {
+            self.chunks.borrow_mut().grow_last(end_offset);
+        }
+        let bytes = entry[0].len() + entry[1].len();
         state.tail.unwritten += bytes;
+        state.tail.waiting += bytes;
         let active = &mut state.active;
         active.summary.add(&header, bytes, settings.index_interval_bytes);
         let age = active
@@ -194,7 +220,13 @@ impl<I: Io> Inner<I> {
         }
         if header.producer_id.is_some() {
             let now = self.shard.io().now();
-            state.producers.appended(&header, now, settings.producer_expiry);
+            // Coordinators append few of these.
+            let is_control = header.attributes.is_control();
+            let marker = is_control.then(|| Marker::read(&entry.concat())).flatten();
+            let expiry = settings.producer_expiry;
+            if let Some(aborted) = state.producers.appended(&header, marker, now, expiry) {
+                state.aborted.note(aborted);
+            }
         }
         state.epochs.note(stamp.leader_epoch, base_offset);
         state.changed = true;
@@ -238,14 +270,23 @@ impl<I: Io> Inner<I> {
             let (base, file) = (active.summary.base, active.file.clone());
             (base, active.allocated, needed, file, active.named)
         };
-        if named && allocated >= needed {
+        // With a journal the batch does not need the name, and the writer sees to it.
+        let needs_name = !named && !self.is_journaled();
+        let file = match file {
+            None if named => {
+                // Parked while the log was at rest.
+                Some(self.active_file().await.map_err(|failure| self.refused(failure))?)
+            }
+            file => file,
+        };
+        if file.is_some() && !needs_name && allocated >= needed {
             return Ok(());
         }
         let path = Kind::Log.path(&self.dir, base);
         let file = match file {
             Some(file) => file,
             None => {
-                let file = self.create_segment(&path).await;
+                let file = self.open_or_create(&path).await;
                 let file = file.map_err(|failure| self.refused(failure))?;
                 self.state.borrow_mut().active.file = Some(file.clone());
                 file
@@ -260,6 +301,7 @@ impl<I: Io> Inner<I> {
             let mut result = file.allocate(from, wanted - from).await;
             if result.is_err() && wanted > needed {
                 // Perhaps there is no space for a whole step, but for this batch.
+                self.shard.io().reached(Rare::LittleSpace);
                 reached = needed;
                 result = file.allocate(from, needed - from).await;
             }
@@ -267,7 +309,7 @@ impl<I: Io> Inner<I> {
                 .map_err(|error| self.refused(IoFailure::of(Operation::Allocate, &path)(error)))?;
             self.state.borrow_mut().active.allocated = reached;
         }
-        if !named {
+        if needs_name {
             // The folder may be as new as the file.
             let synced = small_file::sync_dir_and_parent(&self.shard, &self.dir).await;
             if let Err(failure) = synced {
@@ -279,16 +321,25 @@ impl<I: Io> Inner<I> {
         Ok(())
     }
 
+    /// The active segment's file: it exists if it holds batches.
+    async fn open_or_create(&self, path: &Path) -> Result<I::File, IoFailure> {
+        let size = self.state.borrow().active.summary.size;
+        if size == 0 {
+            return self.create_segment(path).await;
+        }
+        store::open(&self.shard, path, OpenMode::WriteDirect).await
+    }
+
     /// Creates the active segment's file. One that is there already is what an earlier try left:
     /// the segment has no batch before it has a file, so that one is made anew.
     async fn create_segment(&self, path: &Path) -> Result<I::File, IoFailure> {
         let io = self.shard.io();
-        let mut file = io.open(path, OpenMode::CreateDirect).await;
-        if file.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists) {
+        let mut file = store::open(&self.shard, path, OpenMode::CreateDirect).await;
+        if file.as_ref().is_err_and(|failure| failure.kind == ErrorKind::AlreadyExists) {
             io.remove_file(path).await.map_err(IoFailure::of(Operation::Remove, path))?;
-            file = io.open(path, OpenMode::CreateDirect).await;
+            file = store::open(&self.shard, path, OpenMode::CreateDirect).await;
         }
-        file.map_err(IoFailure::of(Operation::Create, path))
+        file
     }
 
     /// Has the next try make the active segment's file and name anew, unless it holds batches: a
@@ -303,6 +354,7 @@ impl<I: Io> Inner<I> {
     /// What the system refused without touching a batch is for the caller alone.
     pub(crate) fn refused(&self, failure: IoFailure) -> AppendError {
         if failure.is_disk_full() {
+            self.shard.io().reached(Rare::DiskFull);
             AppendError::DiskFull(failure)
         } else {
             AppendError::Refused(failure)
@@ -357,7 +409,7 @@ impl<I: Io> Inner<I> {
             assert_eq!(buffer.len(), lead, "a buffer begins with the last block's bytes");
             let end_offset = state.offsets.end;
             state.tail.open = Some(OpenBuffer {
-                buffer,
+                buffer: GrowingBuffer::new(buffer),
                 position: end - lead as u64,
                 lead,
                 first_offset: end_offset,
@@ -384,6 +436,7 @@ impl<I: Io> Inner<I> {
             (state.active.file.clone(), path)
         };
         let file = file.expect("a segment with batches has an open file");
+        self.shard.io().reached(Rare::BlockReadBack);
         let buffer = self.shard.acquire(BLOCK).await;
         let (result, buffer) = file.read_at(buffer, position).await;
         let failure = match result {

@@ -6,6 +6,7 @@ use crate::error::{AppendError, IoFailure, MaintainError, Operation};
 use crate::io::Io;
 use crate::log::Log;
 use crate::manifest::{CleanEnd, Manifest};
+use crate::offset::Offset;
 use crate::shard::Shard;
 use crate::small_file;
 
@@ -21,12 +22,27 @@ impl<I: Io> Log<I> {
     ///
     /// [`MaintainError`]; the log is closed all the same, and the next open recovers it.
     pub async fn close(&self) -> Result<(), MaintainError> {
+        let _cleaning = self.inner.stop_cleaning().await;
+        let _maintenance = self.inner.maintenance.enter().await;
         let _turn = self.inner.turnstile.enter().await;
         if self.inner.state.borrow().closed {
             return Ok(());
         }
         let result = self.settle().await;
-        self.inner.state.borrow_mut().closed = true;
+        self.inner.see_through().await;
+        {
+            let mut state = self.inner.state.borrow_mut();
+            state.closed = true;
+            // What a failed close has left to the journal still has to be placed.
+            if result.is_ok() {
+                state.active.file = None;
+            }
+        }
+        if let (Err(_), Some(journal)) = (&result, self.inner.shard.journal()) {
+            // What is not in the segments is for the next open to put there, however long others
+            // hold this log.
+            journal.adopt(&self.inner);
+        }
         self.inner.wake_everybody();
         result
     }
@@ -38,21 +54,26 @@ impl<I: Io> Log<I> {
             return Ok(());
         }
         inner.drain().await?;
-        inner.save_beside().await?;
+        inner.ensure_name().await?;
+        let indexes = inner.save_beside().await?;
         inner.cut_to_size().await.map_err(|failure| inner.fail(failure))?;
+        inner.state.borrow().writable()?;
+        inner.leave_journal().await?;
         let manifest = {
             let state = inner.state.borrow();
             let summary = &state.active.summary;
             // An active segment without a file leaves its predecessor the last one.
-            let (last_base, last_length) = match (&state.active.file, state.sealed.back()) {
-                (None, Some(last)) => (last.base, last.size),
-                _ => (summary.base, summary.size),
+            let last = (!state.active.has_file()).then(|| state.sealed.back()).flatten();
+            let (last_base, last_length, indexes) = match last {
+                Some(last) => (last.base, last.size, last.indexes),
+                None => (summary.base, summary.size, indexes),
             };
             let clean = CleanEnd {
                 last_base,
                 last_length,
                 end: state.offsets.end,
                 epoch: state.epochs.latest(),
+                indexes,
             };
             Manifest { start: state.offsets.start, clean: Some(clean) }
         };
@@ -72,19 +93,24 @@ impl<I: Io> Log<I> {
     ///
     /// [`MaintainError`]; call [`Log::remove`] to try again.
     pub async fn delete(self) -> Result<(), MaintainError> {
+        let _cleaning = self.inner.stop_cleaning().await;
+        let _maintenance = self.inner.maintenance.enter().await;
         let _turn = self.inner.turnstile.enter().await;
         // What is in flight is seen through; whether it got there does not matter any more.
         let _: Result<(), AppendError> = self.inner.drain().await;
+        self.inner.see_through().await;
+        self.inner.leave_journal().await?;
         {
             let mut state = self.inner.state.borrow_mut();
             state.closed = true;
             state.layout += 1;
+            self.inner.forget_from(&state, Offset::ZERO);
             state.tail.give_up();
             state.sealed.clear();
             state.active.file = None;
             state.active.summary = crate::segment::active::Summary::new(state.offsets.end);
         }
-        self.inner.shard.cache().cut(&self.inner.chunks, crate::offset::Offset::ZERO);
+        self.inner.shard.cache().cut(&self.inner.chunks, Offset::ZERO);
         self.inner.wake_everybody();
         Self::remove(&self.inner.shard, &self.inner.dir).await?;
         Ok(())
@@ -97,6 +123,7 @@ impl<I: Io> Log<I> {
     ///
     /// [`IoFailure`]; what is left can be removed by another call.
     pub async fn remove(shard: &Shard<I>, dir: &Path) -> Result<(), IoFailure> {
+        shard.settled(dir, None).await?;
         let io = shard.io();
         let entries = match io.list_dir(dir).await {
             Ok(entries) => entries,

@@ -53,6 +53,8 @@ impl EpochHistory {
         if epoch <= self.latest() {
             return false;
         }
+        // The log was emptied up to here: of the epoch that then ended here nothing is left.
+        self.entries.pop_if(|last| last.start == start);
         let increases = self.entries.last().is_none_or(|last| last.start < start);
         assert!(increases, "epoch.history_increases: {epoch} at {start} in {:?}", self.entries);
         self.entries.push(EpochStart { epoch, start });
@@ -172,8 +174,16 @@ mod tests {
     }
 
     #[test]
+    fn an_epoch_of_which_nothing_is_left_gives_way_to_the_next() {
+        let mut emptied = history();
+        assert!(emptied.cut_before(at(33)));
+        assert!(emptied.note(LeaderEpoch::new(5), at(33)));
+        assert_eq!(emptied.entries(), [EpochStart { epoch: LeaderEpoch::new(5), start: at(33) }]);
+    }
+
+    #[test]
     #[should_panic(expected = "epoch.history_increases")]
     fn an_epoch_at_an_earlier_offset_is_a_broken_invariant() {
-        history().note(LeaderEpoch::new(9), at(20));
+        history().note(LeaderEpoch::new(9), at(19));
     }
 }

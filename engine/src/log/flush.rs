@@ -1,362 +1,289 @@
-//! Group commit: the tail's buffers on their way to disk.
+//! What is to be written to a log's segment next, and what a finished write means.
 //!
-//! ```text
-//!          open: filled while it waits
-//!            | freeze
-//!          queued, oldest first
-//!            | start: nothing in flight touches its first block
-//!          in flight, several at once
-//!            | done, in whatever order; counted from the oldest
-//!          written
-//! ```
+//! Batches of a log without a journal go to its file as soon as nothing else of it is in flight;
+//! what arrives meanwhile fills the next buffer. With a journal, small ones go there together with
+//! those of other logs (see [`crate::journal`]), and reach the file when they are many, or when the
+//! journal wants its space back; many waiting bytes go straight to the file, and take along what
+//! was journaled and is not there yet.
 //!
 //! The open buffer is frozen when it is full, or when nothing is in flight or queued. A frozen
 //! buffer never changes, so bytes under I/O never do. Two writes that touch the same block are
 //! never in flight together: a buffer that begins in the block where the one before it ends waits
 //! for that one.
 
-use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
-use std::rc::{Rc, Weak};
-use std::task::{Context, Poll};
+use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
-use crate::buffer::{Buffer, BufferMut};
 use crate::cache::NewChunk;
-use crate::error::{AppendError, IoFailure, Operation};
-use crate::io::{Durability, File, Io};
-use crate::limits::{WRITE_BYTES_IN_FLIGHT_MAX, WRITES_IN_FLIGHT_MAX};
-use crate::log::wait::Signal;
-use crate::log::{FlushPolicy, Inner, State};
+use crate::error::{AppendError, IoFailure, MaintainError, Operation};
+use crate::io::{Durability, File, Io, Rare};
+use crate::limits::{PLACE_BYTES, WRITE_BYTES_IN_FLIGHT_MAX, WRITES_IN_FLIGHT_MAX};
+use crate::log::tail::{OpenBuffer, Queued, Write};
+use crate::log::{FlushPolicy, Inner, LogOffsets, State};
 use crate::offset::Offset;
+use crate::planted::{self, Bug};
 use crate::segment::name::Kind;
+use crate::small_file;
 
-/// The buffer that is being filled.
-pub(crate) struct OpenBuffer {
-    pub(crate) buffer: BufferMut,
-    /// Where in the segment it begins; a multiple of the block.
-    pub(crate) position: u64,
-    /// Bytes at its start that repeat what was written before.
-    pub(crate) lead: usize,
-    pub(crate) first_offset: Offset,
-    pub(crate) end_offset: Offset,
+/// Something to do for a log, on its active segment.
+pub(crate) enum Task {
+    Write {
+        write: Write,
+        durability: Durability,
+    },
+    Sync {
+        up_to: Offset,
+        truncations: u64,
+    },
+    /// Makes the file's name durable.
+    Name,
 }
 
-/// A frozen buffer that waits for its write.
-struct Queued {
-    buffer: Buffer,
-    position: u64,
-    fresh_bytes: usize,
-    end_offset: Offset,
-}
-
-/// A write that was started and is not counted yet.
-struct Flight {
-    id: u64,
-    end_block: u64,
-    bytes: usize,
-    fresh_bytes: usize,
-    end_offset: Offset,
-    synced: bool,
-    done: bool,
-}
-
-/// What is appended and not yet written.
-#[derive(Default)]
-pub(crate) struct Tail {
-    pub(crate) open: Option<OpenBuffer>,
-    queued: VecDeque<Queued>,
-    flights: VecDeque<Flight>,
-    next_id: u64,
-    /// A reservation stands: the open buffer must stay.
-    reserved: bool,
-    /// Bytes of batches that are open, queued or in flight.
-    pub(crate) unwritten: usize,
-    /// Bytes of batches that the last write carried, to size the next buffer by.
-    pub(crate) last_flush: usize,
-    /// Everything below is on stable storage.
-    pub(crate) synced: Offset,
-    syncing: bool,
-    /// The time for a sync has come.
-    sync_due: bool,
-}
-
-impl Tail {
-    pub(crate) fn at_rest(end: Offset) -> Self {
-        Self { synced: end, ..Self::default() }
-    }
-
-    pub(crate) fn begin_reservation(&mut self) {
-        self.reserved = true;
-    }
-
-    /// Lets go of the open buffer if nothing was put into it.
-    pub(crate) fn end_reservation(&mut self) {
-        self.reserved = false;
-        self.open.take_if(|open| open.buffer.len() == open.lead);
-    }
-
-    /// Drops what will never be written.
-    pub(crate) fn give_up(&mut self) {
-        self.open = None;
-        self.queued.clear();
-        self.unwritten = 0;
-    }
-
-    fn in_flight_bytes(&self) -> usize {
-        self.flights.iter().map(|flight| flight.bytes).sum()
-    }
-}
-
-/// Something for the flush task to do.
-enum Task {
-    Write { id: u64, buffer: Buffer, position: u64, durability: Durability },
-    Sync { up_to: Offset },
-}
-
-/// What the flush task did.
-enum Done {
+/// What came of it.
+pub(crate) enum Done {
     Written { id: u64, result: io::Result<()> },
-    Synced { up_to: Offset, result: io::Result<()> },
+    Synced { up_to: Offset, truncations: u64, result: io::Result<()> },
+    Named { result: Result<(), IoFailure> },
 }
 
-async fn perform<F: File>(file: F, task: Task) -> Done {
+/// Does what is to be done.
+pub(crate) async fn perform<I: Io>(log: Rc<Inner<I>>, file: I::File, task: Task) -> Done {
     match task {
-        Task::Write { id, buffer, position, durability } => {
+        Task::Write { write: Write { id, buffer, position }, durability } => {
             Done::Written { id, result: file.write_at(buffer, position, durability).await }
         }
-        Task::Sync { up_to } => Done::Synced { up_to, result: file.sync().await },
-    }
-}
-
-async fn sleep<I: Io>(io: I, duration: Duration) {
-    io.sleep(duration).await;
-}
-
-/// Starts the log's flush task unless it runs already.
-pub(crate) fn start<I: Io>(inner: &Rc<Inner<I>>) {
-    if !inner.flushing.replace(true) {
-        let io = inner.shard.io().clone();
-        let task = run(Rc::downgrade(inner), Rc::clone(&inner.signal), io.clone());
-        io.spawn(task);
-    }
-}
-
-/// The flush task: lives until the log is closed, dropped or failed, and allocates only here.
-async fn run<I: Io>(log: Weak<Inner<I>>, signal: Rc<Signal>, io: I) {
-    // One slot more than there are writes, for the sync.
-    let mut slots: Vec<_> = (0..=WRITES_IN_FLIGHT_MAX).map(|_| Box::pin(None)).collect();
-    let mut timer = Box::pin(None);
-    poll_fn(move |cx| {
-        signal.register(cx);
-        loop {
-            let Some(inner) = log.upgrade() else {
-                // Nobody waits any more; what is in flight is seen through.
-                let mut busy = false;
-                for slot in &mut slots {
-                    busy |= poll_slot(slot, cx).is_some_and(|done| done.is_none());
-                }
-                return if busy { Poll::Pending } else { Poll::Ready(()) };
-            };
-            let mut progress = false;
-            for slot in &mut slots {
-                if let Some(Some(done)) = poll_slot(slot, cx) {
-                    inner.finish(done);
-                    progress = true;
-                }
-            }
-            if poll_slot(&mut timer, cx).is_some_and(|rung| rung.is_some()) {
-                inner.state.borrow_mut().tail.sync_due = true;
-            }
-            if timer.is_none()
-                && let Some(interval) = inner.sync_interval()
-            {
-                timer.set(Some(sleep(io.clone(), interval)));
-                progress = true;
-            }
-            for slot in slots.iter_mut().filter(|slot| slot.is_none()) {
-                let Some((file, task)) = inner.next_task() else { break };
-                slot.set(Some(perform(file, task)));
-                progress = true;
-            }
-            if !progress {
-                let idle = slots.iter().all(|slot| slot.is_none());
-                let over = idle && inner.state.borrow().writable().is_err();
-                return if over { Poll::Ready(()) } else { Poll::Pending };
-            }
+        Task::Sync { up_to, truncations } => {
+            Done::Synced { up_to, truncations, result: file.sync().await }
         }
-    })
-    .await;
-}
-
-/// Polls a slot: `None` if it is empty, `Some(None)` if it is busy.
-#[expect(clippy::option_option, reason = "empty, busy and done are three different things")]
-fn poll_slot<T: Future>(
-    slot: &mut Pin<Box<Option<T>>>,
-    cx: &mut Context<'_>,
-) -> Option<Option<T::Output>> {
-    match slot.as_mut().as_pin_mut()?.poll(cx) {
-        Poll::Pending => Some(None),
-        Poll::Ready(output) => {
-            slot.set(None);
-            Some(Some(output))
+        Task::Name => {
+            // The folder may be as new as the file.
+            Done::Named { result: small_file::sync_dir_and_parent(&log.shard, &log.dir).await }
         }
     }
-}
-
-/// The offset up to which a sync should be made now, if one should.
-fn sync_wanted<F>(state: &mut State<F>, policy: FlushPolicy) -> Option<Offset> {
-    let (written, tail) = (state.offsets.written, &mut state.tail);
-    if tail.syncing || tail.synced == written {
-        tail.sync_due &= tail.syncing;
-        return None;
-    }
-    let due = match policy {
-        // Only after a change from the other policy: its writes did not sync.
-        FlushPolicy::EveryBatch => tail.flights.is_empty(),
-        FlushPolicy::Relaxed { messages, .. } => {
-            tail.sync_due || written.since(tail.synced) >= messages
-        }
-    };
-    due.then_some(written)
 }
 
 impl<I: Io> Inner<I> {
-    /// Freezes the open buffer, if it holds anything new: into the cache and the queue.
-    pub(crate) fn freeze(&self, state: &mut State<I::File>) {
-        let Some(open) = state.tail.open.take() else { return };
-        let fresh_bytes = open.buffer.len() - open.lead;
-        if fresh_bytes == 0 {
+    /// Whether small batches go to the shard's journal.
+    pub(crate) fn is_journaled(&self) -> bool {
+        // What was written before under another policy may be lost, and what the journal puts
+        // behind it would stand behind a hole.
+        let state = self.state.borrow();
+        self.trace.is_some()
+            && self.settings.borrow().durability == FlushPolicy::EveryBatch
+            && state.tail.is_all_stable(state.offsets.written)
+    }
+
+    /// The failure of the journal that the log uses.
+    pub(crate) fn journal_failure(&self) -> Option<IoFailure> {
+        self.shard.journal().filter(|_| self.is_journaled())?.failure()
+    }
+
+    /// Sends `bytes` of appended batches on their way, with all that waits, by the path that suits.
+    pub(crate) fn dispatch(self: &Rc<Self>, bytes: usize) {
+        let Some(journal) = self.shard.journal().filter(|_| self.is_journaled()) else {
+            // To the file, also if that will be journaled by the time its turn comes.
+            let mut state = self.state.borrow_mut();
+            let end = state.offsets.end;
+            state.tail.want_placed(end);
+            drop(state);
+            return self.kick();
+        };
+        let mut state = self.state.borrow_mut();
+        let end = state.offsets.end;
+        let tail = &mut state.tail;
+        if tail.is_going_direct() {
+            // What waits is sent when that is done.
             return;
         }
-        let capacity = open.buffer.capacity();
-        let buffer = open.buffer.freeze();
+        let is_direct = tail.waiting >= journal.direct_bytes();
+        let is_long = tail.queued_bytes() >= PLACE_BYTES;
+        if is_direct {
+            tail.want_placed(end);
+        } else if is_long {
+            let submitted = tail.submitted();
+            tail.want_placed(submitted);
+        }
+        drop(state);
+        if is_direct {
+            self.shard.io().reached(Rare::DirectBesideJournal);
+            return self.kick();
+        }
+        journal.enqueue(self, bytes);
+        if is_long {
+            self.kick_later();
+        }
+        if self.shard.cache().is_over() && !self.shard.writer().is_placing() {
+            journal.press();
+        }
+    }
+
+    /// Whether what is appended now will go with the next write, because one is in flight.
+    pub(crate) fn joins_others(&self) -> bool {
+        match self.shard.journal().filter(|_| self.is_journaled()) {
+            Some(journal) => journal.is_busy(),
+            None => self.state.borrow().tail.is_writing(),
+        }
+    }
+
+    /// Sends on its way what waited for a write of the file.
+    pub(crate) fn dispatch_waiting(self: &Rc<Self>) {
+        let waiting = self.state.borrow().tail.waiting;
+        if waiting > 0 {
+            self.dispatch(waiting);
+        }
+    }
+
+    /// Has the shard's writer look at this log.
+    pub(crate) fn kick(self: &Rc<Self>) {
+        self.shard.writer().schedule(self);
+    }
+
+    /// The same, after all that somebody waits for.
+    pub(crate) fn kick_later(self: &Rc<Self>) {
+        self.shard.writer().schedule_later(self);
+    }
+
+    /// Freezes the open buffer, if it holds anything new, into the queue.
+    pub(crate) fn freeze(&self, state: &mut State<I::File>) {
+        let Some(open) = state.tail.open.take() else { return };
+        let fresh = open.fresh();
+        if fresh == 0 {
+            return;
+        }
+        let OpenBuffer { buffer, position, end_offset, .. } = open;
+        state.tail.enqueue(Queued { buffer: buffer.freeze(), position, end_offset }, fresh);
+    }
+
+    /// The open buffer got its first batches: readers find them in it from now on.
+    pub(crate) fn publish(&self, segment_base: Offset, open: &OpenBuffer) {
         self.shard.cache().push(
             &self.chunks,
             NewChunk {
-                capacity,
-                segment_base: state.active.summary.base,
+                capacity: open.buffer.capacity(),
+                segment_base,
                 position: open.position,
                 data_position: open.position + open.lead as u64,
                 first_offset: open.first_offset,
                 end_offset: open.end_offset,
-                buffer: buffer.clone(),
+                buffer: open.buffer.share(),
             },
         );
-        let (position, end_offset) = (open.position, open.end_offset);
-        state.tail.queued.push_back(Queued { buffer, position, fresh_bytes, end_offset });
-        state.tail.last_flush = fresh_bytes;
     }
 
     /// What can be started now, on the active segment's file.
-    fn next_task(&self) -> Option<(I::File, Task)> {
+    pub(crate) fn next_task(&self) -> Option<(I::File, Task)> {
         let policy = self.settings.borrow().durability;
+        let journaled = self.is_journaled();
         let mut guard = self.state.borrow_mut();
         let state = &mut *guard;
         if state.failure.is_some() {
             return None;
         }
         let file = state.active.file.clone()?;
+        let named = state.active.named;
         if let Some(up_to) = sync_wanted(state, policy) {
-            state.tail.syncing = true;
-            state.tail.sync_due = false;
-            return Some((file, Task::Sync { up_to }));
+            return Some((file, Task::Sync { up_to, truncations: state.truncations }));
         }
-        let idle = state.tail.flights.is_empty() && state.tail.queued.is_empty();
-        if idle && !state.tail.reserved {
+        let to = if journaled { state.tail.write_to() } else { state.offsets.end };
+        if state.tail.wants_open(to) {
             self.freeze(state);
         }
+        let synced = policy == FlushPolicy::EveryBatch;
         let tail = &mut state.tail;
-        let next = tail.queued.front()?;
-        let bytes = next.buffer.padded().len();
-        let shares_block = tail.flights.iter().any(|flight| flight.end_block > next.position);
-        let too_much = !tail.flights.is_empty()
-            && (tail.flights.len() >= WRITES_IN_FLIGHT_MAX
-                || tail.in_flight_bytes() + bytes > WRITE_BYTES_IN_FLIGHT_MAX);
-        if shares_block || too_much {
-            return None;
+        if !named {
+            // Nothing counts as stable in a file whose name may vanish.
+            let wanted = tail.wants_write(to) && !state.active.naming;
+            state.active.naming |= wanted;
+            return wanted.then_some((file, Task::Name));
         }
-        let next = tail.queued.pop_front()?;
-        let id = tail.next_id;
-        tail.next_id += 1;
-        let durability = match policy {
-            FlushPolicy::EveryBatch => Durability::Synced,
-            FlushPolicy::Relaxed { .. } => Durability::Written,
-        };
-        tail.flights.push_back(Flight {
-            id,
-            end_block: next.position + bytes as u64,
-            bytes,
-            fresh_bytes: next.fresh_bytes,
-            end_offset: next.end_offset,
-            synced: durability == Durability::Synced,
-            done: false,
-        });
-        let (buffer, position) = (next.buffer, next.position);
-        Some((file, Task::Write { id, buffer, position, durability }))
+        let (write, synced) =
+            tail.start_write(to, synced, WRITES_IN_FLIGHT_MAX, WRITE_BYTES_IN_FLIGHT_MAX)?;
+        let synced = synced && !planted::active(Bug::AcknowledgeBeforeSync);
+        let durability = if synced { Durability::Synced } else { Durability::Written };
+        Some((file, Task::Write { write, durability }))
     }
 
-    fn finish(&self, done: Done) {
-        let (operation, result) = match done {
+    pub(crate) fn finish(&self, done: Done) {
+        let path = || Kind::Log.path(&self.dir, self.state.borrow().active.summary.base);
+        let failure = match done {
             Done::Written { id, result } => {
-                let mut state = self.state.borrow_mut();
-                if let Some(flight) = state.tail.flights.iter_mut().find(|flight| flight.id == id) {
-                    flight.done = true;
-                }
-                (Operation::Write, result)
+                self.state.borrow_mut().tail.write_done(id);
+                let result = if planted::active(Bug::ForgetFailedWrite) { Ok(()) } else { result };
+                result.map_err(|error| IoFailure::of(Operation::Write, &path())(error))
             }
-            Done::Synced { up_to, result } => {
-                let tail = &mut self.state.borrow_mut().tail;
-                tail.syncing = false;
-                if result.is_ok() {
-                    tail.synced = tail.synced.max(up_to);
+            Done::Synced { up_to, truncations, result } => {
+                let mut state = self.state.borrow_mut();
+                // After a truncation the tail is another one, and so is what lies below `up_to`.
+                if state.truncations == truncations {
+                    state.tail.sync_done(up_to, result.is_ok());
                 }
-                (Operation::Sync, result)
+                drop(state);
+                let result = if planted::active(Bug::RetryFailedSync) { Ok(()) } else { result };
+                result.map_err(|error| IoFailure::of(Operation::Sync, &path())(error))
+            }
+            Done::Named { result } => {
+                let active = &mut self.state.borrow_mut().active;
+                active.naming = false;
+                active.named = result.is_ok();
+                result
             }
         };
-        if let Err(error) = result {
-            let base = self.state.borrow().active.summary.base;
-            let path = Kind::Log.path(&self.dir, base);
-            self.fail(IoFailure::of(operation, &path)(error));
+        if let Err(failure) = failure {
+            self.fail(failure);
         }
-        self.count_written(&mut self.state.borrow_mut());
+        self.count();
     }
 
-    /// Counts the writes that are done, from the oldest, and moves the offsets. After a failure
-    /// they stay where they are.
-    fn count_written(&self, state: &mut State<I::File>) {
+    /// A journal has what was submitted to it under this number on stable storage.
+    pub(crate) fn acknowledge(&self, id: u64) {
+        self.state.borrow_mut().tail.acknowledge(id);
+        self.count();
+    }
+
+    /// Counts what is done, from the oldest, and moves the offsets. After a failure they stay
+    /// where they are.
+    fn count(&self) {
         let every_batch = self.settings.borrow().durability == FlushPolicy::EveryBatch;
-        let mut offsets = state.offsets;
-        while let Some(flight) = state.tail.flights.pop_front_if(|flight| flight.done) {
-            if state.failure.is_some() {
-                continue;
-            }
-            // A write that syncs itself says nothing of earlier ones that did not.
-            if flight.synced && state.tail.synced == offsets.written {
-                state.tail.synced = flight.end_offset;
-            }
-            offsets.written = flight.end_offset;
-            state.tail.unwritten -= flight.fresh_bytes;
-        }
+        let mut guard = self.state.borrow_mut();
+        let state = &mut *guard;
         if state.failure.is_some() {
+            state.tail.forget_done();
+            if state.tail.is_still() {
+                self.waiting_placed.wake_all();
+            }
             return;
         }
-        let reached = if every_batch { state.tail.synced } else { offsets.written };
-        offsets.durable = offsets.durable.max(reached);
-        if every_batch && offsets.durable > state.offsets.durable {
-            assert!(offsets.durable <= state.tail.synced, "log.durable_means_synced");
+        let counted = state.tail.count(state.offsets.written);
+        let reached = if every_batch { counted.stable } else { counted.written };
+        let durable = state.offsets.durable.max(reached);
+        if every_batch && durable > state.offsets.durable {
+            assert!(durable <= counted.stable, "log.durable_means_synced");
         }
-        self.set_offsets(state, offsets);
+        self.set_offsets(state, LogOffsets { durable, written: counted.written, ..state.offsets });
+        let mut settled = state.tail.settled();
+        if planted::active(Bug::FreeJournalBeforeSync) {
+            settled = state.tail.placed().offset;
+        }
+        drop(guard);
+        self.release_journal(settled);
+    }
+
+    /// Lets the journal forget what is settled.
+    pub(crate) fn release_journal(&self, settled: Offset) {
+        if let (Some(trace), Some(journal)) = (&self.trace, self.shard.journal()) {
+            trace.borrow_mut().release(settled, |generation| journal.unpin(generation));
+        }
     }
 
     /// The time until the next sync, if one is to be made by the clock.
-    fn sync_interval(&self) -> Option<Duration> {
+    pub(crate) fn sync_interval(&self) -> Option<Duration> {
         let state = self.state.borrow();
         match self.settings.borrow().durability {
             FlushPolicy::Relaxed { interval, .. }
-                if state.tail.synced < state.offsets.written && state.failure.is_none() =>
+                if state.tail.settled() < state.offsets.written && state.failure.is_none() =>
             {
                 interval
             }
@@ -364,18 +291,93 @@ impl<I: Io> Inner<I> {
         }
     }
 
-    /// Waits until everything that was appended is written.
-    pub(crate) async fn drain(&self) -> Result<(), AppendError> {
-        let mut waiter = self.waiting_written.waiter();
+    /// Puts everything into the segment's file, syncs it, and has the journal forget the log: what
+    /// happens to its files from then on, the journal does not undo.
+    pub(crate) async fn settle(self: &Rc<Self>) -> Result<(), MaintainError> {
+        self.drain().await?;
+        if self.trace.is_some() {
+            let mut waiter = self.waiting_placed.waiter();
+            poll_fn(|cx| {
+                let mut state = self.state.borrow_mut();
+                state.writable()?;
+                let end = state.offsets.end;
+                if state.tail.settled() == end {
+                    return Poll::Ready(Ok::<_, AppendError>(()));
+                }
+                state.tail.want_settled(end);
+                drop(state);
+                waiter.register(end, cx);
+                self.kick();
+                Poll::Pending
+            })
+            .await?;
+            self.leave_journal().await?;
+        }
+        Ok(())
+    }
+
+    /// Makes what the journal has of the log void.
+    pub(crate) async fn leave_journal(&self) -> Result<(), IoFailure> {
+        if !planted::active(Bug::KeepJournalOverCut) {
+            self.shard.settled(&self.dir, None).await?;
+        }
+        self.release_journal(Offset::MAX);
+        Ok(())
+    }
+
+    /// Waits until no write is in flight any more, whatever comes of it. Of a log that failed some
+    /// may be, and would land in what the next open has already read.
+    pub(crate) async fn see_through(&self) {
+        let mut waiter = self.waiting_placed.waiter();
         poll_fn(|cx| {
             let state = self.state.borrow();
+            if state.failure.is_none() || state.tail.is_still() {
+                return Poll::Ready(());
+            }
+            drop(state);
+            waiter.register(Offset::MAX, cx);
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Waits until everything that was appended is in the segment's file.
+    pub(crate) async fn drain(self: &Rc<Self>) -> Result<(), AppendError> {
+        let mut waiter = self.waiting_placed.waiter();
+        poll_fn(|cx| {
+            let mut state = self.state.borrow_mut();
             state.writable()?;
-            if state.offsets.written == state.offsets.end {
+            let end = state.offsets.end;
+            if state.tail.placed().offset == end && state.offsets.written == end {
                 return Poll::Ready(Ok(()));
             }
-            waiter.register(state.offsets.end, cx);
+            state.tail.want_placed(end);
+            drop(state);
+            waiter.register(end, cx);
+            self.kick();
             Poll::Pending
         })
         .await
     }
+}
+
+/// The offset up to which a sync should be made now, if one should.
+fn sync_wanted<F>(state: &mut State<F>, policy: FlushPolicy) -> Option<Offset> {
+    if !state.active.named {
+        return None;
+    }
+    let (written, tail) = (state.offsets.written, &mut state.tail);
+    let due = match policy {
+        // Only after a change from the other policy: its writes did not sync.
+        FlushPolicy::EveryBatch => {
+            let due = tail.is_unstable(written);
+            if due {
+                // What a journal has counts only once all before it does: the file is to have it.
+                tail.want_settled(written);
+            }
+            due
+        }
+        FlushPolicy::Relaxed { messages, .. } => written.since(tail.settled()) >= messages,
+    };
+    tail.start_sync(due)
 }

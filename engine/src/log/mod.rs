@@ -8,10 +8,12 @@
 //! ```
 //!
 //! One task appends: [`Log::reserve`] makes room, [`Log::append`] gives the batch its offsets and
-//! copies it, once, into the log's open buffer. The log's flush task freezes that buffer and writes
-//! it as soon as nothing else is in flight; what arrives meanwhile fills the next one. No timer
-//! stands between an append and its write. [`Log::durable`] resolves when the batch is as safe as
-//! the log's [`FlushPolicy`] says.
+//! copies it, once, into the log's open buffer. From there it goes to the shard's journal, if there
+//! is one, in the next write for all logs; many bytes at a time, and all bytes without a journal,
+//! go straight to the segment's file. What arrives while writes are in flight joins the next. No
+//! timer stands between an append and its write, unless
+//! [`ShardSettings::linger`](crate::shard::ShardSettings::linger) asks for one. [`Log::durable`]
+//! resolves when the batch is as safe as the log's [`FlushPolicy`] says.
 //!
 //! # Promises, and the faults they hold under
 //!
@@ -32,10 +34,13 @@ pub(crate) mod epochs;
 pub(crate) mod flush;
 mod offsets;
 mod read;
+pub(crate) mod relaxed;
 mod roll;
 mod search;
+mod segments;
 pub(crate) mod settings;
 mod slices;
+pub(crate) mod tail;
 pub(crate) mod turn;
 pub(crate) mod wait;
 
@@ -51,25 +56,27 @@ pub use offsets::LogOffsets;
 pub use settings::{FlushPolicy, LogSettings};
 pub use slices::Slices;
 
-pub use crate::cache::CacheStats;
 pub use crate::recovery::{Cut, RecoveryReport};
 pub use crate::retention::RetentionReport;
 
 use crate::batch::{BatchHeader, ProducerId};
 use crate::cache::Chunks;
+use crate::compaction::checkpoint::CleanerState;
 use crate::epoch::LeaderEpoch;
 use crate::error::{AppendError, IoFailure, OpenError};
-use crate::io::Io;
+use crate::io::{Io, Rare};
+use crate::journal::Trace;
 use crate::manifest::Manifest;
 use crate::offset::{Offset, Timestamp};
+use crate::producer::aborted::AbortedIndex;
 use crate::producer::{ProducerState, Producers, SequenceCheck, SequenceError};
 use crate::segment::active::Active;
 use crate::segment::sealed::Sealed;
 use crate::shard::Shard;
 use epochs::EpochHistory;
-use flush::Tail;
+use tail::Tail;
 use turn::Turnstile;
-use wait::{Signal, Waiters, WakeOnDrop};
+use wait::Waiters;
 
 /// A log. Cloning is cheap and gives another handle to the same log.
 ///
@@ -80,26 +87,50 @@ pub struct Log<I: Io> {
 
 pub(crate) struct Inner<I: Io> {
     pub(crate) shard: Shard<I>,
+    /// The log's number in its shard.
+    pub(crate) number: u64,
     pub(crate) dir: PathBuf,
     pub(crate) settings: RefCell<LogSettings>,
+    /// The policy that waits for the log to be marked: see [`relaxed`].
+    pub(crate) relaxing: Cell<Option<FlushPolicy>>,
+    pub(crate) is_marked: Cell<bool>,
     pub(crate) state: RefCell<State<I::File>>,
     pub(crate) chunks: Rc<RefCell<Chunks>>,
     pub(crate) turnstile: Turnstile,
-    pub(crate) signal: Rc<Signal>,
-    pub(crate) flushing: Cell<bool>,
+    /// Held by a compaction, and by who waits for its end.
+    pub(crate) cleaning: Turnstile,
+    /// Whether the log stands in the queues of the shard's writer, and in that of its journal.
+    pub(crate) scheduled: Cell<bool>,
+    pub(crate) scheduled_later: Cell<bool>,
+    pub(crate) enqueued: Cell<bool>,
+    /// Whether the log is among those that had nothing to do.
+    pub(crate) resting: Cell<bool>,
+    /// Whether a timer runs for its next sync.
+    pub(crate) timed: Cell<bool>,
+    /// What the journal holds of the log; `None` if it does not use one.
+    pub(crate) trace: Option<RefCell<Trace>>,
+    /// Whoever moves the end down, ends the log, or writes a checkpoint: entered before the
+    /// other one.
+    pub(crate) maintenance: Turnstile,
+    /// Whether a checkpoint is on its way.
+    pub(crate) checkpointing: Cell<bool>,
     pub(crate) waiting_durable: Waiters,
     pub(crate) waiting_written: Waiters,
-    _wake: WakeOnDrop,
+    pub(crate) waiting_placed: Rc<Waiters>,
 }
 
 /// What changes. Borrowed for moments, never across a wait.
 pub(crate) struct State<F> {
     pub(crate) offsets: LogOffsets,
-    pub(crate) sealed: VecDeque<Sealed<F>>,
+    pub(crate) sealed: VecDeque<Sealed>,
     pub(crate) active: Active<F>,
     pub(crate) tail: Tail,
     pub(crate) epochs: EpochHistory,
     pub(crate) producers: Producers,
+    pub(crate) aborted: AbortedIndex,
+    pub(crate) cleaner: CleanerState,
+    /// The file of a compacted segment whose name is being given to it, by its base.
+    pub(crate) swapping: Option<(Offset, F)>,
     /// What the manifest on disk says.
     pub(crate) manifest: Manifest,
     /// Whether anything came since the last clean close.
@@ -115,6 +146,21 @@ pub(crate) struct State<F> {
 }
 
 impl<F> State<F> {
+    /// What recovery must have made: batches from the first segment to the end without a gap, all
+    /// of them durable, and none missing that a clean close or a moved start vouches for.
+    fn assert_recovered(&self) {
+        let LogOffsets { start, durable, end, .. } = self.offsets;
+        let mut next = self.sealed.front().map_or(self.active.summary.base, |first| first.base);
+        for segment in &self.sealed {
+            assert_eq!(segment.base, next, "log.recovers_a_prefix: a gap before a segment");
+            next = segment.end;
+        }
+        assert_eq!(self.active.summary.base, next, "log.recovers_a_prefix: a gap at the end");
+        assert_eq!((durable, self.active.summary.end), (end, end), "log.recovers_a_prefix");
+        let known = self.manifest.clean.map_or(start, |clean| clean.end.max(start));
+        assert!(end >= known, "log.keeps_acknowledged: the log ends at {end}, before {known}");
+    }
+
     /// Whether the log takes more.
     pub(crate) fn writable(&self) -> Result<(), AppendError> {
         if let Some(failure) = &self.failure {
@@ -130,10 +176,12 @@ impl<I: Io> Log<I> {
     ///
     /// After `Ok` the log holds a prefix of what was appended, with everything that was
     /// acknowledged, all of it durable; the report says what was cut and why. After
-    /// [`OpenError::Corrupt`] and its like nothing on disk has changed. Costs reading the last
-    /// segment, unless the log was closed cleanly, and a block or two of each other segment.
+    /// [`OpenError::Corrupt`] and its like nothing on disk has changed. Costs reading what was
+    /// appended since the last checkpoint, unless the log was closed cleanly; see
+    /// [`LogSettings::checkpoint_bytes`].
     ///
-    /// An empty log costs its folder and no file.
+    /// An empty log costs its folder and no file, a relaxed one an empty file. Where the system has no
+    /// room for that, the log opens, and every batch waits for the disk.
     ///
     /// # Errors
     ///
@@ -141,25 +189,42 @@ impl<I: Io> Log<I> {
     pub async fn open(
         shard: &Shard<I>,
         dir: &Path,
-        settings: LogSettings,
+        mut settings: LogSettings,
     ) -> Result<(Self, RecoveryReport), OpenError> {
         settings.check(shard.pool().budget())?;
+        let trace = match shard.journal() {
+            Some(journal) => journal.trace(shard, dir).await?,
+            None => None,
+        };
         let recovered = crate::recovery::recover(shard, dir, &settings).await?;
-        let signal = Rc::new(Signal::default());
+        recovered.state.assert_recovered();
+        if !recovered.is_marked {
+            settings.durability = FlushPolicy::EveryBatch;
+        }
         let chunks = Rc::new(RefCell::new(Chunks::default()));
-        chunks.borrow_mut().set_durable(recovered.state.offsets.durable);
+        chunks.borrow_mut().set_evictable(recovered.state.offsets.durable);
         let inner = Inner {
             shard: shard.clone(),
+            number: shard.segments().number_log(),
             dir: dir.to_owned(),
             settings: RefCell::new(settings),
+            relaxing: Cell::new(None),
+            is_marked: Cell::new(recovered.is_marked),
             state: RefCell::new(recovered.state),
             chunks,
             turnstile: Turnstile::default(),
-            _wake: WakeOnDrop(Rc::clone(&signal)),
-            signal,
-            flushing: Cell::new(false),
+            cleaning: Turnstile::default(),
+            scheduled: Cell::new(false),
+            scheduled_later: Cell::new(false),
+            enqueued: Cell::new(false),
+            resting: Cell::new(false),
+            timed: Cell::new(false),
+            trace: trace.map(RefCell::new),
+            maintenance: Turnstile::default(),
+            checkpointing: Cell::new(false),
             waiting_durable: Waiters::default(),
             waiting_written: Waiters::default(),
+            waiting_placed: Rc::default(),
         };
         Ok((Self { inner: Rc::new(inner) }, recovered.report))
     }
@@ -193,7 +258,7 @@ impl<I: Io> Log<I> {
     /// The failure that made the log read-only, if one did.
     #[must_use]
     pub fn failure(&self) -> Option<IoFailure> {
-        self.inner.state.borrow().failure.clone()
+        self.inner.failure()
     }
 
     /// The log's settings.
@@ -203,15 +268,18 @@ impl<I: Io> Log<I> {
     }
 
     /// Changes the settings. They hold for what comes: a smaller segment size rolls at the next
-    /// reservation, a stricter [`FlushPolicy`] syncs at once what is not yet synced.
+    /// reservation, a stricter [`FlushPolicy`] syncs at once what is not yet synced, and a log that
+    /// was strict becomes relaxed once it has noted that in its folder, which is soon, unless there
+    /// is no space.
     ///
     /// # Errors
     ///
     /// [`OpenError::Setting`]; the old settings stay.
     pub fn update_settings(&self, settings: LogSettings) -> Result<(), OpenError> {
         settings.check(self.inner.shard.pool().budget())?;
-        *self.inner.settings.borrow_mut() = settings;
-        self.inner.signal.wake();
+        self.inner.apply(settings);
+        self.inner.dispatch(0);
+        self.inner.kick();
         Ok(())
     }
 
@@ -265,40 +333,71 @@ impl<I: Io> Inner<I> {
     /// Moves the offsets, and tells those who wait.
     pub(crate) fn set_offsets(&self, state: &mut State<I::File>, new: LogOffsets) {
         let old = state.offsets;
+        assert!(
+            state.failure.is_none() || new.durable <= old.durable,
+            "log.no_fsync_retry: {new:?} after {:?}",
+            state.failure
+        );
         state.offsets.set(new);
+        let placed = state.tail.placed().offset;
+        self.chunks.borrow_mut().set_evictable(new.durable.min(placed));
+        self.shard.unpinned();
         if new.durable != old.durable {
-            self.chunks.borrow_mut().set_durable(new.durable);
             self.waiting_durable.wake_up_to(new.durable);
-            self.shard.unpinned();
         }
         if new.written != old.written {
             self.waiting_written.wake_up_to(new.written);
         }
+        self.waiting_placed.wake_up_to(new.written.min(placed));
+    }
+
+    /// How far the active segment's file holds the log's batches: what follows is in the tail
+    /// cache, and stays there until it is in the file.
+    pub(crate) fn in_file(state: &State<I::File>) -> (Offset, u64) {
+        let placed = state.tail.placed();
+        (placed.offset, placed.position)
+    }
+
+    pub(crate) fn failure(&self) -> Option<IoFailure> {
+        self.state.borrow().failure.clone()
     }
 
     /// Makes the log read-only (`log.no_fsync_retry`), unless it is already, and gives the first
     /// failure.
     pub(crate) fn fail(&self, failure: IoFailure) -> AppendError {
         let mut state = self.state.borrow_mut();
+        if state.failure.is_none() {
+            self.shard.io().reached(Rare::LogFailed);
+        }
         let first = state.failure.get_or_insert(failure).clone();
         state.tail.give_up();
         let durable = state.offsets.durable;
         drop(state);
-        self.shard.cache().cut(&self.chunks, durable);
+        // What is durable can still be read, from here where it is in no file.
+        self.shard.cache().cut_after(&self.chunks, durable);
         self.wake_everybody();
+        if let Some(journal) = self.shard.journal() {
+            // It may wait for this log to settle.
+            journal.signal().wake();
+        }
         AppendError::Failed(first)
     }
 
     pub(crate) fn wake_everybody(&self) {
         self.waiting_durable.wake_all();
         self.waiting_written.wake_all();
-        self.signal.wake();
+        self.waiting_placed.wake_all();
     }
 }
 
 impl<I: Io> Drop for Inner<I> {
     fn drop(&mut self) {
+        self.forget_from(&self.state.borrow(), Offset::ZERO);
         self.shard.cache().cut(&self.chunks, Offset::ZERO);
+        self.waiting_placed.wake_all();
+        if let (Some(trace), Some(journal)) = (self.trace.take(), self.shard.journal()) {
+            journal.orphan(trace.into_inner());
+        }
     }
 }
 

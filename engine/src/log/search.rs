@@ -26,7 +26,7 @@ impl<I: Io> Log<I> {
         let mut from = self.offsets().start;
         while let Some((base, end)) = self.segment_at(from) {
             let (latest, skip_to) = if end.is_some() {
-                let times = self.inner.load_indexes(base).await?;
+                let times = self.inner.checked_indexes(base).await?;
                 let skip = times.times.last_before(time);
                 (times.times.last().map(|entry| entry.timestamp), skip)
             } else {
@@ -72,7 +72,7 @@ impl<I: Io> Log<I> {
         {
             let below = visible_end.since(base);
             let entry = if end.is_some() {
-                self.inner.load_indexes(base).await?.times.last_below(below)
+                self.inner.checked_indexes(base).await?.times.last_below(below)
             } else {
                 self.inner.state.borrow().active.summary.times.last_below(below)
             };

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use crate::error::OpenError;
-use crate::limits::{BATCH_BYTES_MAX, BLOCK, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use crate::limits::{
+    BATCH_BYTES_MAX, BLOCK, CHECKPOINT_BYTES, CHECKPOINT_BYTES_MIN, SEGMENT_BYTES_MAX,
+    SEGMENT_BYTES_MIN,
+};
 
 /// When an append counts as durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,6 +34,9 @@ pub struct LogSettings {
     pub segment_age_max: Duration,
     /// Bytes between two index entries (`index.interval.bytes`).
     pub index_interval_bytes: u64,
+    /// Bytes appended to the active segment after which a checkpoint is written, so that an open
+    /// after a crash scans at most twice as many: 4 KiB to 2 GiB - 1. See `docs/limits.md`.
+    pub checkpoint_bytes: u64,
     /// Age at which a sealed segment may go (`retention.ms`); `None` to keep it.
     pub retention_age_max: Option<Duration>,
     /// Bytes of log above which the oldest segments may go (`retention.bytes`); `None` to keep
@@ -51,6 +57,7 @@ impl Default for LogSettings {
             segment_bytes: 1024 * 1024 * 1024,
             segment_age_max: Duration::from_secs(7 * 24 * 3600),
             index_interval_bytes: 4096,
+            checkpoint_bytes: CHECKPOINT_BYTES,
             retention_age_max: Some(Duration::from_secs(7 * 24 * 3600)),
             retention_bytes: None,
             batch_bytes_max: 1024 * 1024 + 12,
@@ -69,6 +76,15 @@ impl LogSettings {
                 name: "segment_bytes",
                 actual: self.segment_bytes,
                 min: SEGMENT_BYTES_MIN,
+                max: SEGMENT_BYTES_MAX,
+                unit: bytes,
+            });
+        }
+        if !(CHECKPOINT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.checkpoint_bytes) {
+            return Err(OpenError::Setting {
+                name: "checkpoint_bytes",
+                actual: self.checkpoint_bytes,
+                min: CHECKPOINT_BYTES_MIN,
                 max: SEGMENT_BYTES_MAX,
                 unit: bytes,
             });

@@ -32,6 +32,13 @@ impl Turnstile {
     }
 }
 
+impl Turnstile {
+    /// Whether somebody has the turn.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.inner.taken.get()
+    }
+}
+
 pub(crate) struct Enter {
     inner: Rc<Inner>,
     ticket: Option<u64>,

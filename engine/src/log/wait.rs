@@ -1,6 +1,6 @@
 //! Tasks that wait for a log to get somewhere.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -15,6 +15,8 @@ use crate::offset::Offset;
 #[derive(Default)]
 pub(crate) struct Waiters {
     slots: RefCell<Vec<Slot>>,
+    /// No slot before this one is free.
+    full_to: Cell<usize>,
 }
 
 #[derive(Default)]
@@ -57,10 +59,15 @@ impl Waiter<'_> {
     /// Asks to be woken when `offset` is reached.
     pub(crate) fn register(&mut self, offset: Offset, cx: &Context<'_>) {
         let mut slots = self.waiters.slots.borrow_mut();
-        let index = self.slot.or_else(|| slots.iter().position(|slot| !slot.used));
-        let index = index.unwrap_or_else(|| {
-            slots.push(Slot::default());
-            slots.len() - 1
+        let index = self.slot.unwrap_or_else(|| {
+            let full_to = &self.waiters.full_to;
+            let free = (full_to.get()..slots.len()).find(|&index| !slots[index].used);
+            let index = free.unwrap_or(slots.len());
+            if free.is_none() {
+                slots.push(Slot::default());
+            }
+            full_to.set(index + 1);
+            index
         });
         slots[index] = Slot { used: true, waiting: Some((offset, cx.waker().clone())) };
         self.slot = Some(index);
@@ -72,6 +79,7 @@ impl Drop for Waiter<'_> {
         if let Some(index) = self.slot {
             let mut slots = self.waiters.slots.borrow_mut();
             slots[index] = Slot::default();
+            self.waiters.full_to.set(self.waiters.full_to.get().min(index));
             while slots.last().is_some_and(|slot| !slot.used) {
                 slots.pop();
             }
@@ -79,7 +87,7 @@ impl Drop for Waiter<'_> {
     }
 }
 
-/// Wakes one task: the log's flush task.
+/// Wakes one task.
 #[derive(Default)]
 pub(crate) struct Signal {
     waker: RefCell<Option<Waker>>,
@@ -101,7 +109,7 @@ impl Signal {
     }
 }
 
-/// Wakes its signal when dropped: tells the flush task that the log is gone.
+/// Wakes its signal when dropped: tells a task that those it works for are gone.
 pub(crate) struct WakeOnDrop(pub(crate) Rc<Signal>);
 
 impl Drop for WakeOnDrop {
@@ -142,19 +150,27 @@ impl<I: Io> Log<I> {
         .await
     }
 
-    /// Resolves when the durable end is above `past`, or the log failed or was closed.
+    /// Resolves when the durable end is above `past`: there is more to read.
     ///
-    /// Safe to drop.
-    pub async fn advanced(&self, past: Offset) {
+    /// Safe to drop. No allocation unless more tasks wait at once than ever before.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Failed`] or [`AppendError::Closed`] if there is no more above `past` and none
+    /// will come, because the log takes nothing any more. A follower ends here.
+    pub async fn advanced(&self, past: Offset) -> Result<(), AppendError> {
         let mut waiter = self.inner.waiting_durable.waiter();
         poll_fn(|cx| {
             let state = self.inner.state.borrow();
-            if state.offsets.durable > past || state.writable().is_err() {
-                return Poll::Ready(());
+            if state.offsets.durable > past {
+                return Poll::Ready(Ok(()));
+            }
+            if let Err(error) = state.writable() {
+                return Poll::Ready(Err(error));
             }
             waiter.register(past.plus(1), cx);
             Poll::Pending
         })
-        .await;
+        .await
     }
 }

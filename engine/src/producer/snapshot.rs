@@ -3,20 +3,24 @@
 //! ```text
 //! 0       4         8        16      20
 //! | magic | version | offset | count | producers ... | crc |
-//! producer: id i64 · epoch i16 · last seen i64 · batches u8 · batches
+//! producer: id i64 · epoch i16 · last seen i64 · transaction start i64 · batches u8 · batches
 //! batch:    first seq i32 · last seq i32 · base offset i64 · last offset i64 · max time i64 · append time u8
 //! ```
 //!
-//! All numbers are big endian. A snapshot that does not check is ignored: the state is rebuilt
+//! All numbers are big endian. A transaction start of -1 means that none is open; version 1, which
+//! is still read, has no such field. A snapshot that does not check is ignored: the state is rebuilt
 //! from an older one and the batches since.
 
 use super::{ProducerBatch, ProducerState, Producers};
 use crate::batch::ProducerId;
+use crate::decode::take;
 use crate::limits::PRODUCER_BATCHES;
 use crate::offset::{Offset, Timestamp};
 
 const MAGIC: u32 = 0x524c_5053;
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The version without transactions.
+const VERSION_1: u32 = 1;
 
 pub(crate) fn encode(producers: &Producers, offset: Offset) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -30,6 +34,8 @@ pub(crate) fn encode(producers: &Producers, offset: Offset) -> Vec<u8> {
         bytes.extend_from_slice(&id.value().to_be_bytes());
         bytes.extend_from_slice(&state.epoch.to_be_bytes());
         bytes.extend_from_slice(&state.last_seen.millis().to_be_bytes());
+        let start = state.transaction_start.map_or(-1, Offset::value);
+        bytes.extend_from_slice(&start.to_be_bytes());
         bytes.push(u8::try_from(state.batches().count()).unwrap_or(u8::MAX));
         for batch in state.batches() {
             bytes.extend_from_slice(&batch.first_sequence.to_be_bytes());
@@ -55,7 +61,8 @@ pub(crate) fn decode(bytes: &[u8], offset: Offset) -> Option<Producers> {
     let magic = u32::from_be_bytes(take(&mut rest)?);
     let version = u32::from_be_bytes(take(&mut rest)?);
     let stated = i64::from_be_bytes(take(&mut rest)?);
-    if (magic, version, stated) != (MAGIC, VERSION, offset.value()) {
+    let known = matches!(version, VERSION | VERSION_1);
+    if (magic, known, stated) != (MAGIC, true, offset.value()) {
         return None;
     }
     let count = u32::from_be_bytes(take(&mut rest)?);
@@ -65,6 +72,12 @@ pub(crate) fn decode(bytes: &[u8], offset: Offset) -> Option<Producers> {
         let epoch = i16::from_be_bytes(take(&mut rest)?);
         let last_seen = Timestamp::from_millis(i64::from_be_bytes(take(&mut rest)?));
         let mut state = ProducerState::new(epoch, last_seen);
+        if version > VERSION_1 {
+            state.transaction_start = Offset::new(i64::from_be_bytes(take(&mut rest)?));
+        }
+        if let Some(start) = state.transaction_start {
+            producers.open.insert(start, id);
+        }
         let [batches] = take(&mut rest)?;
         if usize::from(batches) > PRODUCER_BATCHES {
             return None;
@@ -82,12 +95,6 @@ pub(crate) fn decode(bytes: &[u8], offset: Offset) -> Option<Producers> {
         producers.states.insert(id, state);
     }
     rest.is_empty().then_some(producers)
-}
-
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (taken, after) = rest.split_first_chunk::<N>()?;
-    *rest = after;
-    Some(*taken)
 }
 
 #[cfg(test)]
@@ -111,6 +118,10 @@ mod tests {
                     append_time: n == 1,
                 });
             }
+            if id == 1 {
+                state.transaction_start = Some(Offset::ZERO);
+                producers.open.insert(Offset::ZERO, ProducerId::new(id));
+            }
             producers.states.insert(ProducerId::new(id), state);
         }
         let bytes = encode(&producers, offset);
@@ -122,5 +133,21 @@ mod tests {
             assert_eq!(decode(&broken, offset), None);
             assert_eq!(decode(&bytes[..at], offset), None);
         }
+    }
+
+    #[test]
+    fn a_snapshot_of_the_version_before_transactions_is_still_read() {
+        let offset = Offset::new(40).unwrap();
+        let mut producers = Producers::default();
+        let state = ProducerState::new(2, Timestamp::from_millis(99));
+        producers.states.insert(ProducerId::new(7), state);
+        let mut bytes = encode(&producers, offset);
+        bytes.truncate(bytes.len() - 4);
+        bytes[4..8].copy_from_slice(&VERSION_1.to_be_bytes());
+        // The transaction start follows magic to count, id, epoch and time.
+        bytes.drain(20 + 18..20 + 26);
+        let sum = crc32c::crc32c(&bytes);
+        bytes.extend_from_slice(&sum.to_be_bytes());
+        assert_eq!(decode(&bytes, offset), Some(producers));
     }
 }

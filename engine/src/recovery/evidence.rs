@@ -18,6 +18,7 @@ use crate::limits::READ_BYTES_MAX;
 use crate::offset::Offset;
 use crate::segment::name::{Kind, TEMPORARY};
 use crate::segment::scan::Scanner;
+use crate::segment::store;
 use crate::shard::Shard;
 use crate::small_file;
 
@@ -77,8 +78,7 @@ async fn copy<I: Io>(
     end: u64,
     to: &Path,
 ) -> Result<(), IoFailure> {
-    let file = shard.io().open(to, OpenMode::CreateBuffered).await;
-    let file = file.map_err(IoFailure::of(Operation::Create, to))?;
+    let file = store::open(shard, to, OpenMode::CreateBuffered).await?;
     let start = scanner.position();
     let mut position = start;
     while position < end {

@@ -34,16 +34,18 @@
 use std::io;
 
 use crate::batch::{BatchHeader, CHECKSUMMED_FROM};
+use crate::entry::Format;
 use crate::io::Io;
 use crate::limits::{BATCH_BYTES_MAX, SECTOR_BYTES};
 use crate::offset::Offset;
 use crate::segment::scan::{Scanner, plausible, sector_end};
+use crate::syndrome::bits_after;
 
 /// Bytes that do not agree with a batch by chance.
 const TELLING_BYTES: u64 = 8;
 
-/// CRC-32C's polynomial, reflected.
-const POLYNOMIAL: u32 = 0x82f6_3b78;
+/// Zeros at the beginning of a batch, up to its version, that no few wrong bits make.
+const HOLE_BYTES: usize = 17;
 
 /// Whether the bytes at the scanner's position, which begin no valid batch, were written whole
 /// and have changed since: no crash can have left them. `later` is where the first valid batch
@@ -91,6 +93,12 @@ async fn first_sector_is_new<I: Io>(
     }
     let length = usize::try_from(end - position).unwrap_or(SECTOR_BYTES);
     let bytes = scanner.at(position, length).await?;
+    // The redo of a journal puts single batches into a sector. A batch that should stand before
+    // them, and was on its way here by itself, has left a hole.
+    let is_hole = length >= HOLE_BYTES && bytes.iter().take(HOLE_BYTES).all(|&byte| byte == 0);
+    if is_hole {
+        return Ok(false);
+    }
     // A single bit among zeros is a flipped bit in space that holds nothing.
     Ok(bytes.iter().take(length).map(|byte| byte.count_ones()).sum::<u32>() > 1)
 }
@@ -109,7 +117,7 @@ fn contradicts(
     let bad_offset = holds(8) && header.base_offset != expected.value();
     let sensible = header.total_bytes().is_some_and(|total| total <= BATCH_BYTES_MAX);
     let bad_length = holds(12) && !sensible;
-    let bad_version = holds(17) && header.magic != 2;
+    let bad_version = holds(17) && header.format().is_none();
     if bad_offset || bad_length || bad_version {
         return true;
     }
@@ -130,14 +138,15 @@ async fn one_bit_off<I: Io>(
 ) -> io::Result<Option<(usize, usize)>> {
     let (position, available) = (scanner.position(), scanner.available());
     let wrong_offset = header.base_offset ^ scanner.expected().value();
-    let wrong_version = header.magic ^ 2;
+    let Some(format) = Format::nearest(header.magic) else { return Ok(None) };
+    let wrong_version = header.magic ^ format.magic();
     let elsewhere = match (wrong_offset.count_ones(), wrong_version.count_ones()) {
         (0, 0) => None,
         (1, 0) => Some(7 - byte_of(wrong_offset.trailing_zeros())),
         (0, 1) => Some(16),
         _ => return Ok(None),
     };
-    let right = BatchHeader { magic: 2, ..*header };
+    let right = BatchHeader { magic: format.magic(), ..*header };
     if let Ok(total) = plausible(&right, available)
         && let Some(actual) = scanner.checksum(position, total).await?
     {
@@ -170,42 +179,4 @@ async fn one_bit_off<I: Io>(
 /// Which byte of a number holds a bit, from the least significant.
 const fn byte_of(bit: u32) -> usize {
     (bit / 8) as usize
-}
-
-/// How many bits follow the one that, flipped, changes the checksum of `bits` bits by `syndrome`;
-/// `None` if no single bit does. At most one does, for no batch has 2^31 bits.
-fn bits_after(syndrome: u32, bits: usize) -> Option<usize> {
-    // A checksum is linear: the flipped bit alone counts, and every bit behind it is a step.
-    let mut register = POLYNOMIAL;
-    for after in 0..bits {
-        if register == syndrome {
-            return Some(after);
-        }
-        register = if register & 1 == 1 { (register >> 1) ^ POLYNOMIAL } else { register >> 1 };
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_syndrome_leads_to_the_one_bit_that_makes_it() {
-        let bytes: Vec<u8> = (0_u32..300).map(|n| n.wrapping_mul(37).to_le_bytes()[0]).collect();
-        let right = crc32c::crc32c(&bytes);
-        for at in 0..bytes.len() {
-            for bit in 0..8 {
-                let mut wrong = bytes.clone();
-                wrong[at] ^= 1 << bit;
-                let syndrome = right ^ crc32c::crc32c(&wrong);
-                let after = bits_after(syndrome, 8 * bytes.len()).unwrap();
-                assert_eq!((bytes.len() - 1 - after / 8, 7 - after % 8), (at, bit));
-            }
-        }
-        let mut wrong = bytes.clone();
-        wrong[7] ^= 3;
-        wrong[90] ^= 8;
-        assert_eq!(bits_after(right ^ crc32c::crc32c(&wrong), 8 * bytes.len()), None);
-    }
 }

@@ -9,7 +9,7 @@ use crate::segment::time_index::TimeIndex;
 
 /// What is known of a segment's batches without reading them: both indexes and a summary. The
 /// same rules build it from appends and from a scan.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Summary {
     pub(crate) base: Offset,
     pub(crate) end: Offset,
@@ -21,7 +21,9 @@ pub(crate) struct Summary {
     pub(crate) first_timestamp: Option<Timestamp>,
     /// The largest timestamp, and the last offset of the first batch that has it.
     pub(crate) latest: Option<(Timestamp, u32)>,
-    bytes_since_entry: u64,
+    /// Bytes of the largest batch, as far as it was seen: a clean close does not write it down.
+    pub(crate) largest: u64,
+    pub(crate) bytes_since_entry: u64,
 }
 
 impl Summary {
@@ -34,6 +36,7 @@ impl Summary {
             times: TimeIndex::default(),
             first_timestamp: None,
             latest: None,
+            largest: 0,
             bytes_since_entry: 0,
         }
     }
@@ -57,6 +60,7 @@ impl Summary {
         }
         let bytes = bytes as u64;
         self.bytes_since_entry += bytes;
+        self.largest = self.largest.max(bytes);
         self.size += bytes;
         self.end = header.end_offset().unwrap_or(self.end);
     }
@@ -96,11 +100,18 @@ impl Summary {
 /// The active segment: its file, if a batch ever came, and its summary.
 pub(crate) struct Active<F> {
     pub(crate) summary: Summary,
+    /// The file, open for writing; it may be closed while the log is at rest.
     pub(crate) file: Option<F>,
     /// Whether the file's name is known to be durable.
     pub(crate) named: bool,
+    /// Whether it is being made so.
+    pub(crate) naming: bool,
     /// The file's length: space that is reserved.
     pub(crate) allocated: u64,
+    /// Bytes that the newest checkpoint covers; 0 without one.
+    pub(crate) checkpointed: u64,
+    /// Bytes there were when a checkpoint was tried the last time.
+    pub(crate) checkpoint_tried: u64,
     /// Set when the segment's time is up; the next reservation rolls it.
     pub(crate) roll_due: bool,
 }
@@ -111,8 +122,16 @@ impl<F> Active<F> {
             summary: Summary::new(base),
             file: None,
             named: false,
+            naming: false,
             allocated: 0,
+            checkpointed: 0,
+            checkpoint_tried: 0,
             roll_due: false,
         }
+    }
+
+    /// Whether the segment has a file, open or not.
+    pub(crate) fn has_file(&self) -> bool {
+        self.named || self.file.is_some()
     }
 }

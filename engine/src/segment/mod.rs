@@ -10,11 +10,17 @@
 //! is reserved ahead and reads as zeros. Sealing cuts it to its exact length (invariant
 //! `segment.sealed_never_changes`) before the next segment's file is created, so that after a
 //! crash only the last file can have a ragged end.
+//!
+//! A log remembers a few numbers of each [sealed](sealed) segment. Open files and loaded indexes
+//! are in the shard's [store](store), which bounds them whatever the number of logs.
 
 pub(crate) mod active;
+pub(crate) mod catalog;
+pub(crate) mod lru;
 pub(crate) mod name;
 pub(crate) mod offset_index;
 pub(crate) mod scan;
 pub(crate) mod sealed;
+pub(crate) mod store;
 pub(crate) mod time_index;
 pub(crate) mod window;

@@ -11,6 +11,7 @@ pub(crate) enum Kind {
     Index,
     TimeIndex,
     Snapshot,
+    TxnIndex,
 }
 
 /// Appended to the name of a file that is about to be removed.
@@ -18,10 +19,16 @@ pub(crate) const DELETED: &str = ".deleted";
 /// Appended to the name of a file that is not complete yet.
 pub(crate) const TEMPORARY: &str = ".tmp";
 
+/// Appended to the name of a file that compaction is writing.
+pub(crate) const CLEANED: &str = ".cleaned";
+/// Appended to the name of a compacted file that is about to take the place of others.
+pub(crate) const SWAP: &str = ".swap";
+
 const DIGITS: usize = 20;
 
 impl Kind {
-    pub(crate) const ALL: [Self; 4] = [Self::Log, Self::Index, Self::TimeIndex, Self::Snapshot];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Log, Self::Index, Self::TimeIndex, Self::Snapshot, Self::TxnIndex];
 
     const fn suffix(self) -> &'static str {
         match self {
@@ -29,6 +36,7 @@ impl Kind {
             Self::Index => ".index",
             Self::TimeIndex => ".timeindex",
             Self::Snapshot => ".snapshot",
+            Self::TxnIndex => ".txnindex",
         }
     }
 

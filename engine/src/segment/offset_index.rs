@@ -6,7 +6,8 @@
 
 use crate::offset::Offset;
 
-const ENTRY_BYTES: usize = 8;
+/// Bytes of an entry in the file.
+pub(crate) const ENTRY_BYTES: usize = 8;
 
 /// One entry: a batch's last offset and where the batch begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +58,11 @@ impl OffsetIndex {
 
     pub(crate) fn last(&self) -> Option<OffsetEntry> {
         self.entries.last().copied()
+    }
+
+    /// Bytes of memory the entries take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<OffsetEntry>()
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {

@@ -2,11 +2,14 @@
 
 use std::io;
 
-use crate::batch::{BatchHeader, CHECKSUMMED_FROM, HEADER_BYTES};
+use crate::batch::{BatchHeader, CHECKSUMMED_FROM};
+use crate::entry::{Format, HEADER_BYTES_MAX, HEADER_BYTES_MIN};
 use crate::error::Damage;
 use crate::io::Io;
-use crate::limits::{BATCH_BYTES_MAX, SECTOR_BYTES};
+use crate::limits::{BATCH_BYTES_MAX, CONTROL_BATCH_BYTES_MAX, SECTOR_BYTES};
 use crate::offset::Offset;
+use crate::planted::{self, Bug};
+use crate::producer::Marker;
 use crate::segment::window::Window;
 use crate::shard::Shard;
 
@@ -68,15 +71,12 @@ impl<I: Io> Scanner<I> {
         if available == 0 {
             return Ok(Found::End);
         }
-        let header_bytes = HEADER_BYTES as u64;
-        if available < header_bytes {
-            return Ok(Found::Invalid(Damage::Incomplete { needed: header_bytes, available }));
-        }
-        let header = match BatchHeader::read(self.at(self.position, HEADER_BYTES).await?) {
-            Some(header) => header,
-            None => {
-                return Ok(Found::Invalid(Damage::Incomplete { needed: header_bytes, available }));
-            }
+        let ahead = self.at(self.position, HEADER_BYTES_MAX).await?;
+        let Some(header) = BatchHeader::read(ahead) else {
+            let magic = ahead.get(MAGIC_AT).map(|magic| magic.cast_signed());
+            let format = magic.and_then(Format::of_magic);
+            let needed = format.map_or(HEADER_BYTES_MIN, Format::header_bytes) as u64;
+            return Ok(Found::Invalid(Damage::Incomplete { needed, available }));
         };
         let total = match plausible(&header, available) {
             Ok(total) => total,
@@ -86,7 +86,7 @@ impl<I: Io> Scanner<I> {
             let needed = total as u64;
             return Ok(Found::Invalid(Damage::Incomplete { needed, available }));
         };
-        if actual != header.checksum {
+        if actual != header.checksum && !planted::active(Bug::SkipChecksumOnScan) {
             return Ok(Found::Invalid(Damage::Checksum { stated: header.checksum, actual }));
         }
         let expected = self.expected;
@@ -99,6 +99,19 @@ impl<I: Io> Scanner<I> {
         self.position += total as u64;
         self.expected = end;
         Ok(Found::Batch(header, position))
+    }
+
+    /// What a control batch that the scanner has just given says.
+    pub(crate) async fn marker(
+        &mut self,
+        header: &BatchHeader,
+        position: u64,
+    ) -> io::Result<Option<Marker>> {
+        let total = header.total_bytes().unwrap_or(usize::MAX);
+        if !header.attributes.is_control() || total > CONTROL_BATCH_BYTES_MAX {
+            return Ok(None);
+        }
+        Ok(Marker::read(self.at(position, total).await?))
     }
 
     /// Where the last byte that is not zero ends: what follows is space that was reserved and not
@@ -122,22 +135,23 @@ impl<I: Io> Scanner<I> {
     /// at whatever byte: its offset and position.
     pub(crate) async fn find_later(&mut self, from: u64) -> io::Result<Option<(i64, u64)>> {
         let mut position = from;
-        while position + (HEADER_BYTES as u64) <= self.length {
+        while position + (HEADER_BYTES_MIN as u64) <= self.length {
             let expected = self.expected;
-            let bytes = self.at(position, HEADER_BYTES).await?;
-            if bytes.len() < HEADER_BYTES {
-                break;
-            }
-            let candidate = bytes.windows(HEADER_BYTES).enumerate().find_map(|(index, bytes)| {
-                // The version byte rules most positions out at once.
-                if bytes.get(16) != Some(&2) {
-                    return None;
-                }
-                let header = BatchHeader::read(bytes)?;
-                follows(&header, expected).then_some((index as u64, header))
-            });
+            let bytes = self.at(position, HEADER_BYTES_MAX).await?;
+            let candidate =
+                bytes.windows(HEADER_BYTES_MIN).enumerate().find_map(|(index, least)| {
+                    // The magic byte rules most positions out at once.
+                    Format::of_magic(least[MAGIC_AT].cast_signed())?;
+                    let header = BatchHeader::read(&bytes[index..])?;
+                    follows(&header, expected).then_some((index as u64, header))
+                });
             let Some((index, header)) = candidate else {
-                position += (bytes.len() - (HEADER_BYTES - 1)) as u64;
+                if bytes.len() < HEADER_BYTES_MAX {
+                    break;
+                }
+                // A longer header may begin in what is too short for it: that is looked at again,
+                // together with what follows.
+                position += (bytes.len() - (HEADER_BYTES_MAX - 1)) as u64;
                 continue;
             };
             position += index;
@@ -154,7 +168,7 @@ impl<I: Io> Scanner<I> {
         if position >= self.length {
             return Ok(false);
         }
-        let header = BatchHeader::read(self.at(position, HEADER_BYTES).await?);
+        let header = BatchHeader::read(self.at(position, HEADER_BYTES_MAX).await?);
         match header.filter(|header| follows(header, self.expected)) {
             Some(header) => self.checks(position, &header).await,
             None => Ok(false),
@@ -226,6 +240,9 @@ impl<I: Io> Scanner<I> {
     }
 }
 
+/// Where an entry's magic byte stands.
+pub(crate) const MAGIC_AT: usize = 16;
+
 /// Where the sector that holds the byte at `position` ends.
 pub(crate) const fn sector_end(position: u64) -> u64 {
     let sector = SECTOR_BYTES as u64;
@@ -236,14 +253,15 @@ pub(crate) const fn sector_end(position: u64) -> u64 {
 fn follows(header: &BatchHeader, expected: Offset) -> bool {
     // All offsets of a segment lie within 31 bits of its base.
     let ahead = header.base_offset.checked_sub(expected.value());
-    header.magic == 2 && ahead.is_some_and(|ahead| (1..=i64::from(i32::MAX)).contains(&ahead))
+    header.format().is_some()
+        && ahead.is_some_and(|ahead| (1..=i64::from(i32::MAX)).contains(&ahead))
 }
 
 /// The whole length of a batch that may begin a stretch of `available` bytes.
 pub(crate) fn plausible(header: &BatchHeader, available: u64) -> Result<usize, Damage> {
     let total = header
         .total_bytes()
-        .filter(|&total| total <= BATCH_BYTES_MAX && header.magic == 2)
+        .filter(|&total| total <= BATCH_BYTES_MAX && header.format().is_some())
         .ok_or(Damage::NotABatch { length: header.length, magic: header.magic })?;
     let needed = total as u64;
     if needed > available { Err(Damage::Incomplete { needed, available }) } else { Ok(total) }

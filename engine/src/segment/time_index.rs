@@ -5,7 +5,8 @@
 
 use crate::offset::Timestamp;
 
-const ENTRY_BYTES: usize = 12;
+/// Bytes of an entry in the file.
+pub(crate) const ENTRY_BYTES: usize = 12;
 
 /// One entry: a timestamp, and the last offset of the batch with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,11 @@ impl TimeIndex {
 
     pub(crate) fn last(&self) -> Option<TimeEntry> {
         self.entries.last().copied()
+    }
+
+    /// Bytes of memory the entries take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<TimeEntry>()
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {

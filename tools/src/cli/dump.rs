@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use ringlog_broker::compression::{Compression, decompress_to_vec};
 use ringlog_engine::batch::{BatchHeader, CheckedBatch, Record, RecordIter};
+use ringlog_engine::frame::CheckedFrame;
 use serde_json::{Value, json};
 
 use super::CliError;
@@ -87,6 +88,7 @@ fn dump_log(args: &DumpArgs, json: bool, out: &mut impl Write) -> Result<(), Cli
                 let records = if args.records { Some(records(&batch)) } else { None };
                 print_batch(position, batch.header(), None, records, json, out)?;
             }
+            Step::Frame { position, frame } => print_frame(position, &frame, args, json, out)?,
             Step::Broken { position, header, error } => {
                 print_batch(position, &header, Some(error.to_string()), None, json, out)?;
             }
@@ -97,7 +99,7 @@ fn dump_log(args: &DumpArgs, json: bool, out: &mut impl Write) -> Result<(), Cli
                 print_json(out, &line)?;
             }
             Step::Rest(rest) => {
-                let what = if rest.zeros { "zeros" } else { "bytes that begin no whole batch" };
+                let what = if rest.zeros { "zeros" } else { "bytes that begin no whole entry" };
                 writeln!(out, "position {}: {} {what}", rest.position, rest.bytes)?;
             }
         }
@@ -116,7 +118,7 @@ fn records(batch: &CheckedBatch<'_>) -> Result<Vec<(Value, String)>, String> {
         }
     };
     let header = batch.header();
-    RecordIter::new(body, batch.record_count())
+    RecordIter::sparse(body, batch.record_count(), header.last_offset_delta)
         .map(|record| {
             let record = record.map_err(|error| error.to_string())?;
             Ok(describe_record(header, &record))
@@ -222,6 +224,38 @@ fn print_batch(
         }
         Some(Err(error)) => writeln!(out, "  BROKEN: {error}")?,
         None => {}
+    }
+    Ok(())
+}
+
+fn print_frame(
+    position: u64,
+    frame: &CheckedFrame<'_>,
+    args: &DumpArgs,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<(), CliError> {
+    let (bytes, payload) = (frame.bytes().len(), Some(frame.payload()));
+    if json {
+        let mut line = json!({
+            "position": position,
+            "bytes": bytes,
+            "frame": true,
+            "offset": frame.offset().value(),
+            "timestamp": frame.timestamp().millis(),
+        });
+        if args.records {
+            line["payload"] = bytes_json(payload);
+        }
+        return print_json(out, &line);
+    }
+    let (offset, timestamp) = (frame.offset(), frame.timestamp().millis());
+    writeln!(
+        out,
+        "position {position}: offset {offset} (a frame, {bytes} bytes) timestamp {timestamp}"
+    )?;
+    if args.records {
+        writeln!(out, "  payload {}", bytes_text(payload))?;
     }
     Ok(())
 }

@@ -43,7 +43,7 @@ pub struct Findings {
     pub logs: u64,
     /// Segments looked at.
     pub segments: u64,
-    /// Batches that are right.
+    /// Batches and frames that are right.
     pub batches: u64,
     /// Records in them.
     pub records: u64,

@@ -211,7 +211,7 @@ fn visit_batches(
     {
         let (bytes, after) = rest.split_at(total);
         rest = after;
-        let batch = CheckedBatch::check(bytes).map_err(|source| ClientError::Batch {
+        let batch = CheckedBatch::check_stored(bytes).map_err(|source| ClientError::Batch {
             topic: topic.clone(),
             partition,
             source,
@@ -234,7 +234,8 @@ fn visit_batches(
                 &unpacked
             }
         };
-        for record in RecordIter::new(body, batch.record_count()) {
+        let last = header.last_offset_delta;
+        for record in RecordIter::sparse(body, batch.record_count(), last) {
             let record = record.map_err(|source| ClientError::Records {
                 topic: topic.clone(),
                 partition,

@@ -9,4 +9,4 @@ pub mod index;
 mod scan;
 pub mod state;
 
-pub use scan::{Rest, SegmentScanner, Step};
+pub use scan::{EntryError, Rest, SegmentScanner, Step};

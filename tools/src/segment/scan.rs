@@ -1,15 +1,18 @@
-//! Walks the batches of one segment, trusting nothing.
+//! Walks the entries of one segment, trusting nothing.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use ringlog_engine::batch::{BatchError, BatchHeader, CheckedBatch, HEADER_BYTES};
+use ringlog_engine::entry::Format;
+use ringlog_engine::frame::{CheckedFrame, FrameError};
 use ringlog_engine::limits::BATCH_BYTES_MAX;
+use thiserror::Error;
 
 const READ_BYTES: usize = 1024 * 1024;
 
-/// Reads a `.log` file front to back, one batch in memory at a time.
+/// Reads a `.log` file front to back, one entry in memory at a time.
 #[derive(Debug)]
 pub struct SegmentScanner {
     file: File,
@@ -30,22 +33,40 @@ pub enum Step<'a> {
         /// The batch.
         batch: CheckedBatch<'a>,
     },
-    /// A batch with a plausible length that is wrong otherwise. The scanner has moved past it.
+    /// A frame that is right in itself. The scanner has moved past it.
+    Frame {
+        /// Where it begins.
+        position: u64,
+        /// The frame.
+        frame: CheckedFrame<'a>,
+    },
+    /// An entry with a plausible length that is wrong otherwise. The scanner has moved past it.
     Broken {
         /// Where it begins.
         position: u64,
         /// Its header as it stands.
         header: BatchHeader,
         /// What is wrong with it.
-        error: BatchError,
+        error: EntryError,
     },
-    /// Bytes that no whole batch begins. The scanner goes no further.
+    /// Bytes that no whole entry begins. The scanner goes no further.
     Rest(Rest),
     /// The end of the file, reached exactly.
     End,
 }
 
-/// The bytes after a segment's last batch.
+/// What is wrong with an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum EntryError {
+    /// It is no good record batch.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// It is no good frame.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+}
+
+/// The bytes after a segment's last entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rest {
     /// Where they begin.
@@ -74,13 +95,13 @@ impl SegmentScanner {
         self.length
     }
 
-    /// Where the next batch should begin.
+    /// Where the next entry should begin.
     #[must_use]
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// Looks at the next batch.
+    /// Looks at the next entry.
     ///
     /// # Errors
     ///
@@ -92,12 +113,12 @@ impl SegmentScanner {
         }
         self.fill(HEADER_BYTES)?;
         let header = BatchHeader::read(self.ahead());
+        let format = header.and_then(|header| header.format());
         let total = header
-            .filter(|header| header.magic == 2)
             .and_then(|header| header.total_bytes())
             .filter(|total| *total <= BATCH_BYTES_MAX)
             .filter(|total| u64::try_from(*total).is_ok_and(|total| total <= left));
-        let (Some(header), Some(total)) = (header, total) else {
+        let (Some(header), Some(format), Some(total)) = (header, format, total) else {
             return self.rest().map(Step::Rest);
         };
         self.fill(total)?;
@@ -108,10 +129,15 @@ impl SegmentScanner {
         self.start += total;
         self.position += u64::try_from(total).unwrap_or(u64::MAX);
         let bytes = self.buffer.get(from..from + total).unwrap_or_default();
-        Ok(match CheckedBatch::check(bytes) {
-            Ok(batch) => Step::Batch { position, batch },
-            Err(error) => Step::Broken { position, header, error },
-        })
+        let checked = match format {
+            Format::RecordBatch => CheckedBatch::check_stored(bytes)
+                .map(|batch| Step::Batch { position, batch })
+                .map_err(EntryError::from),
+            Format::Frame => CheckedFrame::check(bytes)
+                .map(|frame| Step::Frame { position, frame })
+                .map_err(EntryError::from),
+        };
+        Ok(checked.unwrap_or_else(|error| Step::Broken { position, header, error }))
     }
 
     fn rest(&mut self) -> io::Result<Rest> {

@@ -2,17 +2,25 @@
 //!
 //! ```text
 //! ringlog.manifest  magic u32, version u32, log start i64, clean u8, last base i64,
-//!                   last length u64, end offset i64, epoch i32, CRC-32C u32      49 bytes
+//!                   last length u64, end offset i64, epoch i32, CRC-32C of the last segment's
+//!                   indexes u32, CRC-32C u32                                     53 bytes
 //! N.snapshot        magic u32, version u32, offset i64, ..., CRC-32C u32
 //! ```
+//!
+//! The engine reads these files too, and keeps how to itself: they are no part of what it promises
+//! to others. Here they are read a second time on purpose: a checker that decodes with the code that
+//! encodes agrees with its mistakes, and people want to be told what is wrong with a file, where the
+//! engine only has to know that it does not count.
 
 /// The manifest's file name.
 pub const MANIFEST: &str = "ringlog.manifest";
 
 const MANIFEST_MAGIC: u32 = 0x524c_4d46;
-const MANIFEST_BYTES: usize = 49;
+const MANIFEST_BYTES: usize = 53;
 const SNAPSHOT_MAGIC: u32 = 0x524c_5053;
-const VERSION: u32 = 1;
+const MANIFEST_VERSION: u32 = 2;
+/// Version 1 has no transactions.
+const SNAPSHOT_VERSIONS: [u32; 2] = [1, 2];
 
 /// Why a small file is not what its name says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -78,7 +86,7 @@ pub fn manifest(bytes: &[u8]) -> Result<Manifest, StateError> {
     if bytes.len() != MANIFEST_BYTES {
         return Err(length);
     }
-    manifest_fields(checked(bytes, MANIFEST_MAGIC)?).ok_or(length)
+    manifest_fields(checked(bytes, MANIFEST_MAGIC, &[MANIFEST_VERSION])?).ok_or(length)
 }
 
 fn manifest_fields(mut rest: &[u8]) -> Option<Manifest> {
@@ -98,7 +106,7 @@ fn manifest_fields(mut rest: &[u8]) -> Option<Manifest> {
 ///
 /// A [`StateError`].
 pub fn check_snapshot(bytes: &[u8], offset: i64) -> Result<(), StateError> {
-    let mut rest = checked(bytes, SNAPSHOT_MAGIC)?;
+    let mut rest = checked(bytes, SNAPSHOT_MAGIC, &SNAPSHOT_VERSIONS)?;
     let stated = take(&mut rest).map(i64::from_be_bytes);
     match stated {
         Some(stated) if stated == offset => Ok(()),
@@ -108,7 +116,11 @@ pub fn check_snapshot(bytes: &[u8], offset: i64) -> Result<(), StateError> {
 }
 
 /// What stands between the version and the checksum.
-fn checked(bytes: &[u8], magic_expected: u32) -> Result<&[u8], StateError> {
+fn checked<'a>(
+    bytes: &'a [u8],
+    magic_expected: u32,
+    versions: &[u32],
+) -> Result<&'a [u8], StateError> {
     let length = StateError::Length { actual: bytes.len() };
     let (content, sum) = bytes.split_last_chunk::<4>().ok_or(length)?;
     let (stated, actual) = (u32::from_be_bytes(*sum), crc32c::crc32c(content));
@@ -118,7 +130,7 @@ fn checked(bytes: &[u8], magic_expected: u32) -> Result<&[u8], StateError> {
     let mut rest = content;
     let magic = u32::from_be_bytes(take(&mut rest).ok_or(length)?);
     let version = u32::from_be_bytes(take(&mut rest).ok_or(length)?);
-    if (magic, version) != (magic_expected, VERSION) {
+    if magic != magic_expected || !versions.contains(&version) {
         return Err(StateError::Kind { magic, version });
     }
     Ok(rest)

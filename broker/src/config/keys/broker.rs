@@ -99,6 +99,39 @@ pub const BROKER_KEYS: &[BrokerKey] = &[
          consumers at the tail never wait for the disk.",
     ),
     key(
+        "shard.journal.bytes",
+        long(0, 1 << 40, "bytes"),
+        "134217728",
+        "The disk space that one shard's journal may take: small batches of all its partitions are \
+         made durable there with one write, and reach their segments later. At least 2 MiB; when \
+         it is full, batches wait until segments have been synced. 0: no journal, one write a \
+         partition.",
+    ),
+    key(
+        "shard.index.cache.bytes",
+        long(0, 1 << 40, "bytes"),
+        "16777216",
+        "The memory that one shard may use for the indexes of segments that are not written to any \
+         more, besides shard.buffer.bytes; one segment's may take more. What does not fit is read \
+         again from its files when a consumer needs it.",
+    ),
+    key(
+        "shard.read.ahead.bytes",
+        long(0, 1 << 40, "bytes"),
+        "33554432",
+        "How much of shard.buffer.bytes, at most a quarter of it, may hold what consumers that \
+         read from disk in order will ask for next. Further consumers wait for the disk. 0: \
+         nothing is read ahead.",
+    ),
+    key(
+        "shard.open.files.max",
+        int(1, 1_000_000, "files"),
+        "1024",
+        "How many segments' files one shard keeps open while nobody reads them, and as many of \
+         partitions while nobody writes to them. One more, and the one not used for the longest \
+         is closed; it is opened again when it is needed.",
+    ),
+    key(
         "max.connections",
         int(1, 1_000_000, "connections"),
         "65536",
@@ -212,6 +245,33 @@ pub const BROKER_KEYS: &[BrokerKey] = &[
         long(1, i64::MAX, "ms"),
         "300000",
         "How often the broker looks for segments to delete and to seal by age.",
+    ),
+    key(
+        "log.cleaner.enable",
+        Kind::Bool,
+        "true",
+        "Whether topics whose cleanup.policy has `compact` are compacted. __consumer_offsets is \
+         one of them, and grows for ever without.",
+    ),
+    key(
+        "log.cleaner.backoff.ms",
+        long(1, i64::MAX, "ms"),
+        "15000",
+        "How long a shard that has found nothing to compact waits before it looks again.",
+    ),
+    key(
+        "log.cleaner.dedupe.buffer.size",
+        long(4096, 1 << 40, "bytes"),
+        "134217728",
+        "The memory for the keys of the partitions being compacted, 24 bytes a key: in equal parts \
+         for the shards, each of which compacts one partition at a time. A partition with more \
+         keys is compacted in several rounds. Taken as needed and given back.",
+    ),
+    key(
+        "log.cleaner.io.max.bytes.per.second",
+        Kind::Double { min: 1.0, max: f64::MAX },
+        "1.7976931348623157E308",
+        "How many bytes compaction may read and write in a second, in equal parts for the shards.",
     ),
     key(
         "producer.id.expiration.ms",

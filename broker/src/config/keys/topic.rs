@@ -13,8 +13,6 @@ const fn int(min: i32, unit: &'static str) -> Kind {
 
 const NO_RECOMPRESSION: &str =
     "batches are stored with the compression that their producer chose, never compressed again";
-const NO_COMPACTION: &str =
-    "kept with the topic and given back, without effect while compaction does not run.";
 
 pub(super) const CLEANUP_POLICY: TopicKey = TopicKey::new(
     "cleanup.policy",
@@ -22,9 +20,9 @@ pub(super) const CLEANUP_POLICY: TopicKey = TopicKey::new(
     Kind::List { allowed: &["delete", "compact"] },
     "delete",
     "What becomes of old data. `delete`: segments past retention.ms or retention.bytes go. \
-     `compact`: every record needs a key, and nothing goes by age or size unless `delete` is in \
-     the list too; compaction itself does not run yet, so that all records stay. Empty: \
-     everything is kept for ever.",
+     `compact`: every record needs a key, and of the records of a key only the newest is kept for \
+     good; nothing goes by age or size unless `delete` is in the list too. Empty: everything is \
+     kept for ever.",
 );
 pub(super) const RETENTION_MS: TopicKey = TopicKey::new(
     "retention.ms",
@@ -164,33 +162,32 @@ pub(super) const DELETE_RETENTION_MS: TopicKey = TopicKey::new(
     "log.cleaner.delete.retention.ms",
     long(0, "ms"),
     "86400000",
-    "How long compaction keeps a record without value (a tombstone).",
-)
-.kept(NO_COMPACTION);
+    "How long compaction keeps a record without value (a tombstone) from when it first sees it, \
+     so that consumers learn of the deletion.",
+);
 pub(super) const MIN_COMPACTION_LAG_MS: TopicKey = TopicKey::new(
     "min.compaction.lag.ms",
     "log.cleaner.min.compaction.lag.ms",
     long(0, "ms"),
     "0",
-    "How long a record is safe from compaction.",
-)
-.kept(NO_COMPACTION);
+    "How long a record is safe from compaction: segments with anything younger are left alone.",
+);
 pub(super) const MAX_COMPACTION_LAG_MS: TopicKey = TopicKey::new(
     "max.compaction.lag.ms",
     "log.cleaner.max.compaction.lag.ms",
     long(1, "ms"),
     "9223372036854775807",
-    "After how long a record must have been considered by compaction.",
-)
-.kept(NO_COMPACTION);
+    "After how long a record is compacted whatever min.cleanable.dirty.ratio says. Segments are \
+     sealed at that age too, where it is below segment.ms.",
+);
 pub(super) const MIN_CLEANABLE_DIRTY_RATIO: TopicKey = TopicKey::new(
     "min.cleanable.dirty.ratio",
     "log.cleaner.min.cleanable.ratio",
     Kind::Double { min: 0.0, max: 1.0 },
     "0.5",
-    "The share of a log that must be uncompacted before compaction begins.",
-)
-.kept(NO_COMPACTION);
+    "The share of a log's bytes that must be uncompacted before compaction begins. Lower saves \
+     space and costs work.",
+);
 pub(super) const PREALLOCATE: TopicKey = TopicKey::new(
     "preallocate",
     "log.preallocate",

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io::{Error, ErrorKind, Result};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
-use super::content::Content;
+use super::content::{Content, Crash};
+use super::faults::{Fault, FaultCounts};
 use super::random::Random;
 use crate::io::{DirEntry, OpenMode};
 use crate::limits::BLOCK;
@@ -53,7 +54,14 @@ pub(super) struct Disk {
     pending: Vec<Change>,
     /// Bytes that all files together may take, in whole blocks.
     capacity: u64,
+    /// Whether a crash may undo a change of names and keep a later one.
+    is_unordered: bool,
+    /// Bytes of removed files, which space that is reserved anew may still hold.
+    stale: Vec<u8>,
 }
+
+/// Bytes of removed files that are remembered.
+const STALE_BYTES_MAX: usize = 64 * 1024;
 
 impl Disk {
     pub(super) fn new() -> Self {
@@ -61,7 +69,13 @@ impl Disk {
             nodes: vec![Node::Folder(Folder::default())],
             pending: Vec::new(),
             capacity: u64::MAX,
+            is_unordered: false,
+            stale: Vec::new(),
         }
+    }
+
+    pub(super) fn set_unordered_names(&mut self) {
+        self.is_unordered = true;
     }
 
     pub(super) fn set_capacity(&mut self, bytes: u64) {
@@ -79,6 +93,9 @@ impl Disk {
 
     /// Whether a file may grow to `length` bytes.
     pub(super) fn check_space(&self, file: NodeId, length: usize) -> Result<()> {
+        if self.capacity == u64::MAX {
+            return Ok(());
+        }
         let old = self.content(file).length().next_multiple_of(BLOCK);
         let more = length.next_multiple_of(BLOCK).saturating_sub(old) as u64;
         if more > 0 && self.used().saturating_add(more) > self.capacity {
@@ -116,9 +133,23 @@ impl Disk {
     }
 
     fn find(&self, path: &Path) -> Result<NodeId> {
-        names(path)?.into_iter().try_fold(ROOT, |id, name| {
-            self.folder(id)?.entries.get(&name).copied().ok_or_else(|| not_found(path))
+        names(path).try_fold(ROOT, |id, name| {
+            self.folder(id)?.entries.get(name?).copied().ok_or_else(|| not_found(path))
         })
+    }
+
+    /// The path of a file, as long as it has one.
+    pub(super) fn path_of(&self, file: NodeId) -> Option<PathBuf> {
+        let mut next = vec![(ROOT, PathBuf::from("/"))];
+        while let Some((id, path)) = next.pop() {
+            if id == file {
+                return Some(path);
+            }
+            if let Node::Folder(folder) = &self.nodes[id] {
+                next.extend(folder.entries.iter().map(|(name, &id)| (id, path.join(name))));
+            }
+        }
+        None
     }
 
     /// The number of an existing file.
@@ -132,7 +163,7 @@ impl Disk {
 
     /// The folder that holds the path's last name, and that name.
     fn parent(&self, path: &Path) -> Result<(NodeId, String)> {
-        let name = names(path)?.pop().ok_or(ErrorKind::InvalidInput)?;
+        let name = names(path).last().ok_or(ErrorKind::InvalidInput)??.to_owned();
         let parent = path.parent().unwrap_or(Path::new(""));
         let id = self.find(parent)?;
         self.folder(id)?;
@@ -151,9 +182,10 @@ impl Disk {
         let existing = self.file(path);
         match (mode, existing) {
             (OpenMode::CreateDirect, Ok(_)) => Err(ErrorKind::AlreadyExists.into()),
-            (OpenMode::CreateDirect | OpenMode::CreateBuffered, Err(error))
-                if error.kind() == ErrorKind::NotFound =>
-            {
+            (
+                OpenMode::CreateDirect | OpenMode::CreateBuffered | OpenMode::WriteBuffered,
+                Err(error),
+            ) if error.kind() == ErrorKind::NotFound => {
                 let (folder, name) = self.parent(path)?;
                 let node = Node::File { content: Content::default(), is_linked: true };
                 self.link(folder, name, node)
@@ -168,10 +200,11 @@ impl Disk {
 
     pub(super) fn create_dir_all(&mut self, path: &Path) -> Result<()> {
         let mut id = ROOT;
-        for name in names(path)? {
-            id = match self.folder(id)?.entries.get(&name) {
+        for name in names(path) {
+            let name = name?;
+            id = match self.folder(id)?.entries.get(name) {
                 Some(&next) => next,
-                None => self.link(id, name, Node::Folder(Folder::default()))?,
+                None => self.link(id, name.to_owned(), Node::Folder(Folder::default()))?,
             };
         }
         self.folder(id).map(drop)
@@ -198,7 +231,7 @@ impl Disk {
         }
         match target.map(|id| (id, &self.nodes[id], &self.nodes[node])) {
             None => {}
-            Some((id, Node::File { .. }, Node::File { .. })) => self.unlinked(id),
+            Some((id, Node::File { .. }, Node::File { .. })) => self.unlinked(id, &new),
             Some((_, Node::Folder(target), Node::Folder(_))) if target.entries.is_empty() => {}
             Some((_, Node::Folder(_), Node::Folder(_))) => {
                 return Err(ErrorKind::DirectoryNotEmpty.into());
@@ -212,9 +245,18 @@ impl Disk {
         Ok(())
     }
 
-    fn unlinked(&mut self, id: NodeId) {
-        if let Node::File { is_linked, .. } = &mut self.nodes[id] {
+    /// Lets go of a file that lost its name. What it held may turn up elsewhere, unless it is a
+    /// segment: whole batches of another log in the right place are beyond what checksums tell,
+    /// and no file system shows one file's bytes in another.
+    fn unlinked(&mut self, id: NodeId, name: &str) {
+        if let Node::File { content, is_linked } = &mut self.nodes[id] {
             *is_linked = false;
+            if name.contains(".log") {
+                return;
+            }
+            let room = STALE_BYTES_MAX.saturating_sub(self.stale.len());
+            let left = content.bytes().get(..content.length().min(room)).unwrap_or(&[]);
+            self.stale.extend_from_slice(left);
         }
     }
 
@@ -222,7 +264,7 @@ impl Disk {
         let id = self.file(path)?;
         let (folder, name) = self.parent(path)?;
         self.folder_mut(folder)?.entries.remove(&name);
-        self.unlinked(id);
+        self.unlinked(id, &name);
         self.pending.push(Change::Unlink { folder, name });
         Ok(())
     }
@@ -277,9 +319,9 @@ impl Disk {
         }
     }
 
-    /// What a loss of power leaves. Of each folder's pending changes a prefix survives; of each
-    /// file what [`Content::crash`] says.
-    pub(super) fn crash(&mut self, random: &mut Random) {
+    /// What a loss of power leaves. Of each folder's pending changes a prefix survives, or any of
+    /// them; of each file what [`Content::crash`] says.
+    pub(super) fn crash(&mut self, random: &mut Random, counts: &mut FaultCounts) {
         // Swarm: some crashes lose all that was unsynced, some nothing, most a part of it.
         let kept_percent = match random.below(4) {
             0 => 0,
@@ -289,23 +331,48 @@ impl Disk {
         let mut stopped = Vec::new();
         for change in std::mem::take(&mut self.pending) {
             let folders = change.folders();
-            let is_stopped = folders.iter().any(|folder| stopped.contains(folder));
+            let is_stopped =
+                !self.is_unordered && folders.iter().any(|folder| stopped.contains(folder));
             if is_stopped || !random.percent(kept_percent) {
                 stopped.extend(folders);
+                counts.add(Fault::NameLost);
             } else {
                 self.settle(change);
             }
         }
+        let stale = std::mem::take(&mut self.stale);
+        let mut crash = Crash { random, counts, kept_percent, stale: &stale };
         for node in &mut self.nodes {
-            match node {
-                Node::Folder(folder) => folder.entries = folder.durable.clone(),
-                Node::File { content, is_linked } => {
-                    content.crash(random, kept_percent);
-                    *is_linked = false;
-                }
+            if let Node::Folder(folder) = node {
+                folder.entries.clone_from(&folder.durable);
             }
         }
         self.forget_unreachable();
+        for node in &mut self.nodes {
+            if let Node::File { content, is_linked: true } = node {
+                content.crash(&mut crash);
+            }
+        }
+        self.stale = stale;
+    }
+
+    /// What a loss of power leaves, chosen: so many of the pending changes of names, in order, and
+    /// of each file what [`Content::crash_as`] says.
+    pub(super) fn crash_as(&mut self, choose: &mut dyn FnMut(usize) -> usize) {
+        let pending = std::mem::take(&mut self.pending);
+        let kept = choose(pending.len() + 1);
+        pending.into_iter().take(kept).for_each(|change| self.settle(change));
+        for node in &mut self.nodes {
+            if let Node::Folder(folder) = node {
+                folder.entries.clone_from(&folder.durable);
+            }
+        }
+        self.forget_unreachable();
+        for node in &mut self.nodes {
+            if let Node::File { content, is_linked: true } = node {
+                content.crash_as(choose);
+            }
+        }
     }
 
     fn forget_unreachable(&mut self) {
@@ -313,14 +380,15 @@ impl Disk {
         let mut next = vec![ROOT];
         while let Some(id) = next.pop() {
             reachable[id] = true;
-            match &mut self.nodes[id] {
-                Node::Folder(folder) => next.extend(folder.entries.values()),
-                Node::File { is_linked, .. } => *is_linked = true,
+            if let Node::Folder(folder) = &self.nodes[id] {
+                next.extend(folder.entries.values());
             }
         }
         for (node, is_reachable) in self.nodes.iter_mut().zip(reachable) {
-            if !is_reachable {
-                *node = Node::File { content: Content::default(), is_linked: false };
+            match node {
+                Node::File { is_linked, .. } if is_reachable => *is_linked = true,
+                _ if is_reachable => {}
+                _ => *node = Node::File { content: Content::default(), is_linked: false },
             }
         }
     }
@@ -351,18 +419,11 @@ fn not_found(path: &Path) -> Error {
     Error::new(ErrorKind::NotFound, format!("no {} on the simulated disk", path.display()))
 }
 
-fn names(path: &Path) -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    for component in path.components() {
-        match component {
-            Component::RootDir | Component::CurDir => {}
-            Component::Normal(name) => {
-                names.push(name.to_str().ok_or(ErrorKind::InvalidInput)?.to_owned());
-            }
-            Component::ParentDir | Component::Prefix(_) => {
-                return Err(ErrorKind::InvalidInput.into());
-            }
-        }
-    }
-    Ok(names)
+/// The names of a path, one by one, without allocating.
+fn names(path: &Path) -> impl Iterator<Item = Result<&str>> {
+    path.components().filter_map(|component| match component {
+        Component::RootDir | Component::CurDir => None,
+        Component::Normal(name) => Some(name.to_str().ok_or(ErrorKind::InvalidInput.into())),
+        Component::ParentDir | Component::Prefix(_) => Some(Err(ErrorKind::InvalidInput.into())),
+    })
 }

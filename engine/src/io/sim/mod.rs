@@ -6,23 +6,31 @@
 //!
 //! # The fault model
 //!
-//! - **Loss of power** ([`SimIo::crash`]): every [`SECTOR`] written since the last sync is
-//!   independently old or new, so that larger writes tear; one that never held synced bytes may also
-//!   be zero or garbage. A file's length is the synced one or a later one. Creations, renames and
-//!   removals survive as a prefix of their folder's, unless [`Io::sync_dir`] made them durable.
-//!   Syncing a file does not make its name durable.
+//! - **Loss of power** ([`SimIo::crash`]): every [sector](crate::limits::SECTOR_BYTES) written since
+//!   the last sync is independently new, an earlier version, or what the last sync left, so that
+//!   larger writes tear. One that never held synced bytes may also be zero, garbage, or what a
+//!   removed file that was no segment left there. A file's length is the synced one or a later one.
+//!   Creations, renames and removals survive as a prefix of their folder's
+//!   ([`SimIo::set_unordered_names`]: any of them), unless [`Io::sync_dir`] made them durable. Syncing a file does not make its name durable.
 //! - **Death of the process** ([`SimIo::kill`]): what completed stays, synced or not; of writes in
 //!   flight any part.
 //! - **Errors** ([`SimIo::fail_once`]): any operation fails once. After a failed sync the sectors it
 //!   was for are passed over by later syncs, which report success, as on Linux.
+//! - **Short transfers** ([`SimIo::set_short_transfers`]): a write reaches the file in two parts,
+//!   and a read sees it at two moments. The backend goes on by itself after a short count, so the
+//!   engine sees the effects only.
+//! - **Misdirected transfers** ([`SimIo::misdirect_once`]): another place of the file is
+//!   written or read.
 //! - **No space** ([`SimIo::set_capacity`]), **bit rot** ([`SimIo::flip_bit`]), **slow operations**
-//!   ([`SimIo::set_latency`], [`SimIo::set_slow_operations`]).
+//!   ([`SimIo::set_latency`], [`SimIo::set_slow_operations`]), completions in any order.
+//!
+//! [`SimIo::faults`] counts what was injected.
 
 use std::cell::RefCell;
 use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -30,14 +38,17 @@ use std::time::Duration;
 
 mod content;
 mod disk;
+mod faults;
 mod random;
+mod reached;
 mod world;
 
-pub use self::content::SECTOR;
 use self::disk::{Disk, NodeId};
+pub use self::faults::{Fault, FaultCounts};
+pub use self::reached::ReachedCounts;
 use self::world::{Outcome, Request, World};
 use super::executor::Executor;
-use super::{DirEntry, Durability, File, Io, OpenMode};
+use super::{DirEntry, Durability, File, Io, OpenMode, Rare};
 use crate::buffer::{Buffer, BufferMut};
 use crate::offset::Timestamp;
 
@@ -67,11 +78,18 @@ pub enum Operation {
 }
 
 /// A fault to come.
-struct Fault {
+struct Planned {
     operation: Option<Operation>,
     /// Operations of this kind that pass before it strikes.
     skip: u64,
-    kind: ErrorKind,
+    strike: Strike,
+}
+
+/// What a planned fault does.
+#[derive(Debug, Clone, Copy)]
+enum Strike {
+    Fail(ErrorKind),
+    Misdirect,
 }
 
 /// A simulated disk, clock and executor. Cloning gives another handle to the same.
@@ -130,31 +148,39 @@ impl SimIo {
         })
     }
 
-    /// Cuts the power. Returns the disk as the next start finds it, on a clock that went on; this
-    /// handle's tasks are dropped and its operations never complete.
+    /// Cuts the power. Returns the disk as the next start finds it, on a clock that went on, with
+    /// the same manners; this handle's tasks are dropped and its operations never complete.
     #[must_use]
     pub fn crash(&self) -> Self {
-        self.end(|disk, random| disk.crash(random))
+        self.end(Fault::PowerLoss)
     }
 
     /// Ends the process, as `kill -9` does. Returns the disk as the next start finds it, still with
     /// its unsynced state; this handle's tasks are dropped and its operations never complete.
     #[must_use]
     pub fn kill(&self) -> Self {
-        self.end(|_, _| ())
+        self.end(Fault::Kill)
     }
 
-    fn end(&self, damage: impl FnOnce(&mut Disk, &mut random::Random)) -> Self {
-        let (disk, seed, elapsed) = {
-            let mut world = self.world.borrow_mut();
+    fn end(&self, fault: Fault) -> Self {
+        let next = {
+            let mut guard = self.world.borrow_mut();
+            let world = &mut *guard;
             assert!(!world.is_dead, "this simulated machine has crashed already");
             let mut disk = world.end();
-            damage(&mut disk, &mut world.random);
-            (disk, world.random.next(), world.elapsed)
+            world.counts.add(fault);
+            if fault == Fault::PowerLoss {
+                disk.crash(&mut world.random, &mut world.counts);
+            }
+            let mut next = World::new(disk, world.random.next(), world.elapsed);
+            next.manners = world.manners;
+            next.counts = world.counts;
+            next.reached = world.reached;
+            next
         };
         // Outside of the borrow: dropping a task drops its operations, which look at the world.
         self.executor.clear();
-        Self::with_world(World::new(disk, seed, elapsed))
+        Self::with_world(next)
     }
 
     /// Another disk with the same content, synced and unsynced, on which nothing is in flight. What
@@ -165,10 +191,81 @@ impl SimIo {
         Self::with_world(World::new(world.disk.clone(), seed, world.elapsed))
     }
 
+    /// Another disk, after a loss of power that is chosen instead of drawn: `choose` is given how
+    /// many ways there are for one thing (a sector, a length, the names), and says which it is. This
+    /// one goes on as if nothing had happened: the way to every crash of one state.
+    #[must_use]
+    pub fn crash_as(&self, choose: &mut dyn FnMut(usize) -> usize) -> Self {
+        let world = self.world.borrow();
+        let mut disk = world.image();
+        disk.crash_as(choose);
+        Self::with_world(World::new(disk, 0, world.elapsed))
+    }
+
+    /// Has nothing complete any more once `operations` have: the disk as it is at that moment.
+    pub fn stop_after(&self, operations: u64) {
+        self.world.borrow_mut().operations_max = operations;
+    }
+
     /// Makes one operation fail with `kind`: the one after `skip` more of its kind (of any kind for
     /// `None`) have completed.
     pub fn fail_once(&self, operation: Option<Operation>, skip: u64, kind: ErrorKind) {
-        self.world.borrow_mut().faults.push(Fault { operation, skip, kind });
+        let strike = Strike::Fail(kind);
+        self.world.borrow_mut().planned.push(Planned { operation, skip, strike });
+    }
+
+    /// Sends one write or read elsewhere in its file: the one after `skip` more of its kind have completed.
+    /// Other operations have no place to miss, and are not changed.
+    pub fn misdirect_once(&self, operation: Operation, skip: u64) {
+        let (operation, strike) = (Some(operation), Strike::Misdirect);
+        self.world.borrow_mut().planned.push(Planned { operation, skip, strike });
+    }
+
+    /// The files of the misdirected transfers since the last call, in order, as far as they are
+    /// still there.
+    pub fn take_misdirected(&self) -> Vec<PathBuf> {
+        let mut world = self.world.borrow_mut();
+        let files = std::mem::take(&mut world.misdirected);
+        files.into_iter().filter_map(|file| world.disk.path_of(file)).collect()
+    }
+
+    /// The files whose sync failed, as far as they are still there, since this machine's last start:
+    /// later syncs report success without what they lost.
+    #[must_use]
+    pub fn unsynced(&self) -> Vec<PathBuf> {
+        let world = self.world.borrow();
+        world.unsynced.iter().filter_map(|&file| world.disk.path_of(file)).collect()
+    }
+
+    /// How many faults that were asked for have not struck yet.
+    #[must_use]
+    pub fn faults_to_come(&self) -> usize {
+        self.world.borrow().planned.len()
+    }
+
+    /// Takes back the faults that have not struck yet.
+    pub fn forget_faults(&self) {
+        self.world.borrow_mut().planned.clear();
+    }
+
+    /// How often each fault was injected since the simulation began, over all crashes.
+    #[must_use]
+    pub fn faults(&self) -> FaultCounts {
+        self.world.borrow().counts
+    }
+
+    /// From now on each change of names since the last sync of its folder survives a loss of power or
+    /// not, whatever becomes of the others: no journaling file system does that, but none promises
+    /// not to.
+    pub fn set_unordered_names(&self) {
+        self.world.borrow_mut().disk.set_unordered_names();
+    }
+
+    /// How often the engine took each of its rare branches since the simulation began, over all
+    /// crashes.
+    #[must_use]
+    pub fn reached_counts(&self) -> ReachedCounts {
+        self.world.borrow().reached
     }
 
     /// Bounds the bytes that all files together may take, counted in whole blocks.
@@ -190,19 +287,24 @@ impl SimIo {
 
     /// Sets how long operations take: evenly between `min` and `max`.
     pub fn set_latency(&self, min: Duration, max: Duration) {
-        self.world.borrow_mut().latency = (min, max);
+        self.world.borrow_mut().manners.latency = (min, max);
     }
 
     /// Makes one operation in `one_in` take a hundred times as long; 0 for none.
     pub fn set_slow_operations(&self, one_in: u64) {
-        self.world.borrow_mut().slow_one_in = one_in;
+        self.world.borrow_mut().manners.slow_one_in = one_in;
+    }
+
+    /// Makes one transfer in `one_in` happen in two parts, some time apart; 0 for none.
+    pub fn set_short_transfers(&self, one_in: u64) {
+        self.world.borrow_mut().manners.short_one_in = one_in;
     }
 
     /// Flips a bit of the byte at `position` of a file at rest.
     ///
     /// # Errors
     ///
-    /// If there is no such file, or it ends before `position`.
+    /// If there is no such file, or it ends at `position` or before.
     pub fn flip_bit(&self, path: &Path, position: u64) -> io::Result<()> {
         let mut world = self.world.borrow_mut();
         let bit = u32::try_from(world.random.below(8)).expect("below 8");
@@ -210,6 +312,7 @@ impl SimIo {
         let content = world.disk.content_mut(file);
         let position = usize::try_from(position).ok().filter(|&p| p < content.length());
         content.flip_bit(position.ok_or(ErrorKind::UnexpectedEof)?, bit);
+        world.counts.add(Fault::BitFlip);
         Ok(())
     }
 
@@ -289,7 +392,10 @@ impl Io for SimIo {
     type File = SimFile;
 
     async fn open(&self, path: &Path, mode: OpenMode) -> io::Result<SimFile> {
-        let is_direct = !matches!(mode, OpenMode::ReadBuffered | OpenMode::CreateBuffered);
+        let is_direct = match mode {
+            OpenMode::ReadDirect | OpenMode::WriteDirect | OpenMode::CreateDirect => true,
+            OpenMode::ReadBuffered | OpenMode::CreateBuffered | OpenMode::WriteBuffered => false,
+        };
         match self.request(Request::Open(path.to_owned(), mode)).await {
             Outcome::Opened(result) => {
                 result.map(|file| SimFile { io: self.clone(), file, is_direct })
@@ -345,6 +451,10 @@ impl Io for SimIo {
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         self.executor.spawn(task);
+    }
+
+    fn reached(&self, branch: Rare) {
+        self.world.borrow_mut().reached.add(branch);
     }
 }
 

@@ -7,9 +7,12 @@ use std::path::PathBuf;
 use std::task::Waker;
 use std::time::Duration;
 
+use super::content::SECTOR;
 use super::disk::{Disk, NodeId};
+use super::faults::{Fault, FaultCounts};
 use super::random::Random;
-use super::{Fault, Operation};
+use super::reached::ReachedCounts;
+use super::{Operation, Planned, Strike};
 use crate::buffer::{Buffer, BufferMut};
 use crate::io::{DirEntry, Durability, OpenMode};
 use crate::limits::BLOCK;
@@ -66,7 +69,10 @@ impl Request {
             Self::Open(..) => Outcome::Opened(Err(error)),
             Self::List(_) => Outcome::Listed(Err(error)),
             Self::Length(_) => Outcome::Length(Err(error)),
-            Self::Read { buffer, .. } => Outcome::Read(Err(error), buffer),
+            Self::Read { mut buffer, .. } => {
+                buffer.clear();
+                Outcome::Read(Err(error), buffer)
+            }
             _ => Outcome::Done(Err(error)),
         }
     }
@@ -79,18 +85,41 @@ pub(super) struct Waiting {
     pub(super) outcome: Option<Outcome>,
 }
 
+/// Something that is due at a time: a request, or the first part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Due {
+    at: Duration,
+    number: u64,
+    is_part: bool,
+}
+
+/// How the disk behaves, whatever is asked of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manners {
+    pub(super) latency: (Duration, Duration),
+    /// One operation in so many takes a hundred times as long; 0 for none.
+    pub(super) slow_one_in: u64,
+    /// One transfer in so many happens in two parts; 0 for none.
+    pub(super) short_one_in: u64,
+}
+
 /// All state of a simulation but its tasks.
 pub(super) struct World {
     pub(super) disk: Disk,
     pub(super) random: Random,
     pub(super) elapsed: Duration,
-    pub(super) faults: Vec<Fault>,
-    pub(super) latency: (Duration, Duration),
-    /// One operation in so many takes a hundred times as long; 0 for none.
-    pub(super) slow_one_in: u64,
+    pub(super) planned: Vec<Planned>,
+    pub(super) manners: Manners,
+    pub(super) counts: FaultCounts,
+    pub(super) reached: ReachedCounts,
+    /// The files of misdirected transfers.
+    pub(super) misdirected: Vec<NodeId>,
+    /// Files whose sync failed.
+    pub(super) unsynced: Vec<NodeId>,
     pub(super) operations: u64,
-    /// By time, then by number.
-    queue: BinaryHeap<Reverse<(Duration, u64)>>,
+    /// Nothing completes after so many.
+    pub(super) operations_max: u64,
+    queue: BinaryHeap<Reverse<Due>>,
     requests: BTreeMap<u64, Request>,
     pub(super) waiting: BTreeMap<u64, Waiting>,
     next_number: u64,
@@ -104,10 +133,18 @@ impl World {
             disk,
             random: Random::new(seed),
             elapsed,
-            faults: Vec::new(),
-            latency: (Duration::from_micros(20), Duration::from_micros(200)),
-            slow_one_in: 0,
+            planned: Vec::new(),
+            manners: Manners {
+                latency: (Duration::from_micros(20), Duration::from_micros(200)),
+                slow_one_in: 0,
+                short_one_in: 0,
+            },
+            counts: FaultCounts::default(),
+            reached: ReachedCounts::default(),
+            misdirected: Vec::new(),
+            unsynced: Vec::new(),
             operations: 0,
+            operations_max: u64::MAX,
             queue: BinaryHeap::new(),
             requests: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -116,15 +153,37 @@ impl World {
         }
     }
 
+    fn one_in(&mut self, count: u64) -> bool {
+        count > 0 && self.random.below(count) == 0
+    }
+
     /// Puts a request in flight. Its time is drawn, so that completions come in any order.
-    pub(super) fn submit(&mut self, request: Request) -> u64 {
-        let (min, max) = self.latency;
+    pub(super) fn submit(&mut self, mut request: Request) -> u64 {
+        let (min, max) = self.manners.latency;
         let spread = u64::try_from(max.saturating_sub(min).as_nanos()).unwrap_or(u64::MAX);
         let mut delay = min + Duration::from_nanos(self.random.below(spread.max(1)));
-        if self.slow_one_in > 0 && self.random.below(self.slow_one_in) == 0 {
+        if self.one_in(self.manners.slow_one_in) {
             delay *= 100;
+            self.counts.add(Fault::Slow);
         }
-        self.submit_after(delay, request)
+        let fault = match &mut request {
+            Request::Read { buffer, .. } => {
+                buffer.clear();
+                Some(Fault::ShortRead).filter(|_| buffer.capacity() > SECTOR)
+            }
+            Request::Write { buffer, .. } => {
+                Some(Fault::ShortWrite).filter(|_| buffer.len() > SECTOR)
+            }
+            _ => None,
+        };
+        let is_short = fault.is_some() && self.one_in(self.manners.short_one_in);
+        let number = self.submit_after(delay, request);
+        if let Some(fault) = fault.filter(|_| is_short && !self.is_dead) {
+            self.counts.add(fault);
+            let at = self.elapsed.saturating_add(delay / 2);
+            self.queue.push(Reverse(Due { at, number, is_part: true }));
+        }
+        number
     }
 
     pub(super) fn submit_after(&mut self, delay: Duration, request: Request) -> u64 {
@@ -132,7 +191,8 @@ impl World {
         self.next_number += 1;
         self.waiting.insert(number, Waiting::default());
         if !self.is_dead {
-            self.queue.push(Reverse((self.elapsed.saturating_add(delay), number)));
+            let at = self.elapsed.saturating_add(delay);
+            self.queue.push(Reverse(Due { at, number, is_part: false }));
             self.requests.insert(number, request);
         }
         number
@@ -140,8 +200,15 @@ impl World {
 
     /// Completes what is due next. `None` if nothing is in flight; then time stands still.
     pub(super) fn step(&mut self) -> Option<Option<Waker>> {
-        let Reverse((at, number)) = self.queue.pop()?;
+        if self.operations >= self.operations_max {
+            return None;
+        }
+        let Reverse(Due { at, number, is_part }) = self.queue.pop()?;
         self.elapsed = at;
+        if is_part {
+            self.begin(number);
+            return Some(None);
+        }
         let request = self.requests.remove(&number).expect("what is queued is in flight");
         let outcome = self.complete(request);
         // Nobody is waiting if the future was dropped.
@@ -152,44 +219,110 @@ impl World {
         }))
     }
 
-    fn complete(&mut self, request: Request) -> Outcome {
+    /// The first part of a transfer that comes in two. The backend of a real disk goes on with the
+    /// rest by itself, so that the engine never sees a short count, only its effects.
+    fn begin(&mut self, number: u64) {
+        let Some(mut request) = self.requests.remove(&number) else { return };
+        match &mut request {
+            Request::Write { file, is_direct, buffer, position, .. } => {
+                let bytes = if *is_direct { buffer.padded() } else { buffer };
+                let part = (1 + self.random.index(bytes.len() / SECTOR)) * SECTOR;
+                let bytes = bytes.get(..part).unwrap_or(bytes);
+                let position = as_usize(*position);
+                if self.disk.check_space(*file, position + bytes.len()).is_ok() {
+                    self.disk.content_mut(*file).write_part(position, bytes);
+                }
+            }
+            Request::Read { file, buffer, position, .. } => {
+                let data = self.disk.content(*file).bytes();
+                let start = as_usize(*position).min(data.len());
+                let end = start.saturating_add(buffer.capacity()).min(data.len());
+                let part = self.random.index(end - start + 1);
+                buffer.extend_from_slice(&data[start..start + part]);
+            }
+            _ => {}
+        }
+        self.requests.insert(number, request);
+    }
+
+    fn complete(&mut self, mut request: Request) -> Outcome {
         let Some(operation) = request.operation() else { return Outcome::Done(Ok(())) };
         self.operations += 1;
-        if let Some(error) = self.fault(operation) {
-            match &request {
-                // A part of a failed write may have reached the disk.
-                Request::Write { file, is_direct, buffer, position, .. } => {
-                    let (disk, random) = (&mut self.disk, &mut self.random);
-                    let bytes = if *is_direct { buffer.padded() } else { buffer };
-                    if disk.check_space(*file, as_usize(*position) + bytes.len()).is_ok() {
-                        let content = disk.content_mut(*file);
-                        content.write(as_usize(*position), bytes, false, || random.percent(50));
-                    }
-                }
-                Request::Sync(file) => self.disk.content_mut(*file).fail_sync(),
-                _ => {}
+        match self.strike(operation) {
+            None => {}
+            Some(Strike::Misdirect) => self.misdirect(&mut request),
+            Some(Strike::Fail(kind)) => {
+                let message = format!("injected fault of a simulated {operation:?}");
+                return self.fail(request, Error::new(kind, message));
             }
-            return request.fail(error);
         }
         self.perform(request)
     }
 
-    fn fault(&mut self, operation: Operation) -> Option<Error> {
-        let mut kind = None;
-        self.faults.retain_mut(|fault| {
-            if kind.is_some() || fault.operation.is_some_and(|o| o != operation) {
+    fn fail(&mut self, request: Request, error: Error) -> Outcome {
+        self.counts.add(match request {
+            Request::Sync(_) => Fault::FailedSync,
+            _ if error.kind() == ErrorKind::StorageFull => Fault::DiskFull,
+            _ => Fault::Error,
+        });
+        match &request {
+            // A part of a failed write may have reached the disk.
+            Request::Write { file, is_direct, buffer, position, .. } => {
+                let (disk, random) = (&mut self.disk, &mut self.random);
+                let bytes = if *is_direct { buffer.padded() } else { buffer };
+                if disk.check_space(*file, as_usize(*position) + bytes.len()).is_ok() {
+                    let content = disk.content_mut(*file);
+                    content.write(as_usize(*position), bytes, false, || random.percent(50));
+                }
+            }
+            Request::Sync(file) => {
+                self.disk.content_mut(*file).fail_sync();
+                self.unsynced.push(*file);
+            }
+            _ => {}
+        }
+        request.fail(error)
+    }
+
+    fn strike(&mut self, operation: Operation) -> Option<Strike> {
+        let mut strike = None;
+        self.planned.retain_mut(|planned| {
+            if strike.is_some() || planned.operation.is_some_and(|o| o != operation) {
                 return true;
             }
-            fault.skip = match fault.skip.checked_sub(1) {
+            planned.skip = match planned.skip.checked_sub(1) {
                 Some(skip) => skip,
                 None => {
-                    kind = Some(fault.kind);
+                    strike = Some(planned.strike);
                     return false;
                 }
             };
             true
         });
-        kind.map(|kind| Error::new(kind, format!("injected fault of a simulated {operation:?}")))
+        strike
+    }
+
+    /// Sends a transfer to another place of its file or of another one. What it overwrites there
+    /// lies within the file, and is as durable as what should have been written.
+    fn misdirect(&mut self, request: &mut Request) {
+        let (file, position, length, fault) = match request {
+            Request::Write { file, position, buffer, .. } => {
+                (file, position, buffer.padded().len(), Fault::MisdirectedWrite)
+            }
+            Request::Read { file, position, .. } => (file, position, 1, Fault::MisdirectedRead),
+            _ => return,
+        };
+        // Another log's batches of the same offsets could not be told from the right ones: Kafka's
+        // format does not say which log a batch belongs to.
+        let room = self.disk.content(*file).length().saturating_sub(length) / BLOCK;
+        let block = self.random.index(room + 1);
+        let elsewhere = (block * BLOCK) as u64;
+        let fits = self.disk.content(*file).length() >= length;
+        if fits && elsewhere != *position {
+            *position = elsewhere;
+            self.misdirected.push(*file);
+            self.counts.add(fault);
+        }
     }
 
     fn perform(&mut self, request: Request) -> Outcome {
@@ -216,9 +349,12 @@ impl World {
             Request::Allocate(file, position, length) => {
                 let end = as_usize(position).saturating_add(as_usize(length));
                 let end = end.max(disk.content(file).length());
-                Outcome::Done(disk.check_space(file, end).map(|()| {
-                    disk.content_mut(file).set_length(end);
-                }))
+                let space = disk.check_space(file, end);
+                match &space {
+                    Ok(()) => disk.content_mut(file).set_length(end),
+                    Err(_) => self.counts.add(Fault::DiskFull),
+                }
+                Outcome::Done(space)
             }
             Request::SetLength(file, length) => {
                 disk.content_mut(file).set_length(as_usize(length));
@@ -241,7 +377,10 @@ impl World {
         assert!(buffer.padding_is_zero(), "buffer.padding_is_zero");
         let bytes = if is_direct { buffer.padded() } else { buffer };
         let position = as_usize(position);
-        self.disk.check_space(file, position + bytes.len())?;
+        if let Err(error) = self.disk.check_space(file, position + bytes.len()) {
+            self.counts.add(Fault::DiskFull);
+            return Err(error);
+        }
         let synced = durability == Durability::Synced;
         self.disk.content_mut(file).write(position, bytes, synced, || true);
         Ok(())
@@ -256,11 +395,27 @@ impl World {
     ) -> Result<()> {
         check_aligned(is_direct, position)?;
         let data = self.disk.content(file).bytes();
-        let start = as_usize(position).min(data.len());
-        let end = start.saturating_add(buffer.capacity()).min(data.len());
-        buffer.clear();
+        // What a first part brought stays, if the file has not ended before it since.
+        let start = as_usize(position).saturating_add(buffer.len()).min(data.len());
+        let end = start.saturating_add(buffer.spare()).min(data.len());
         buffer.extend_from_slice(&data[start..end]);
         Ok(())
+    }
+
+    /// The disk with all writes in flight done and nothing of them synced: what a crash may take
+    /// apart.
+    pub(super) fn image(&self) -> Disk {
+        let mut disk = self.disk.clone();
+        for request in self.requests.values() {
+            if let Request::Write { file, is_direct, buffer, position, .. } = request {
+                let bytes = if *is_direct { buffer.padded() } else { buffer };
+                let position = as_usize(*position);
+                if disk.check_space(*file, position + bytes.len()).is_ok() {
+                    disk.content_mut(*file).write(position, bytes, false, || true);
+                }
+            }
+        }
+        disk
     }
 
     /// Ends this world: of each write in flight every sector may have reached the disk. Returns the
@@ -273,6 +428,7 @@ impl World {
             if let Request::Write { file, is_direct, buffer, position, .. } = request {
                 let bytes = if is_direct { buffer.padded() } else { &buffer };
                 let position = as_usize(position);
+                disk.content_mut(file).end_parts();
                 let started = random.percent(50);
                 if started && disk.check_space(file, position + bytes.len()).is_ok() {
                     let percent = random.below(101);

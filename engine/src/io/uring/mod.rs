@@ -208,6 +208,7 @@ impl Io for UringIo {
             OpenMode::CreateDirect => (libc::O_RDWR | libc::O_CREAT | libc::O_EXCL, true),
             OpenMode::ReadBuffered => (libc::O_RDONLY, false),
             OpenMode::CreateBuffered => (libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC, false),
+            OpenMode::WriteBuffered => (libc::O_RDWR | libc::O_CREAT, false),
         };
         let opened = if is_direct {
             match self.open_at(&path, flags | libc::O_DIRECT).await {

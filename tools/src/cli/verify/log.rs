@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use indicatif::ProgressBar;
+use ringlog_engine::entry::Entry;
 
 use super::Findings;
 use crate::cli::CliError;
@@ -126,6 +127,35 @@ struct Scan<'a> {
     may_be_torn: bool,
 }
 
+/// What a scan has seen so far.
+struct Seen {
+    layout: Layout,
+    /// The offset that should follow.
+    next: i64,
+    time_max: i64,
+}
+
+impl Seen {
+    /// Takes an entry that is right in itself into account.
+    fn entry(&mut self, log: &Path, position: u64, entry: &impl Entry, findings: &mut Findings) {
+        let header = entry.header();
+        let (found, expected) = (header.base_offset, self.next);
+        if found != expected {
+            let text = format!(
+                "batch at position {position} has base offset {found}, expected {expected}"
+            );
+            findings.problem(log, text);
+        }
+        self.next = header.last_offset().saturating_add(1);
+        self.time_max = self.time_max.max(header.max_timestamp.millis());
+        self.layout.batches.insert(position, found);
+        self.layout.times.insert(header.last_offset(), (found, self.time_max));
+        findings.batches += 1;
+        findings.records += u64::try_from(header.record_count).unwrap_or(0);
+        findings.bytes += u64::try_from(entry.size_bytes()).unwrap_or(0);
+    }
+}
+
 impl Scan<'_> {
     /// Gives the layout, and the offset after the last batch that is right.
     fn run(
@@ -135,42 +165,29 @@ impl Scan<'_> {
     ) -> Result<(Layout, i64), CliError> {
         let failed = |source| CliError::Read { path: self.log.to_owned(), source };
         let mut scanner = SegmentScanner::open(self.log).map_err(failed)?;
-        let mut layout = Layout::default();
-        let mut next = self.base;
-        let mut time_max = -1;
+        let mut seen = Seen { layout: Layout::default(), next: self.base, time_max: -1 };
         // The last thing seen was broken: whether that is a torn end shows with what follows.
         let mut broken: Option<String> = None;
         loop {
             let before = scanner.position();
-            match scanner.step().map_err(failed)? {
+            let step = scanner.step().map_err(failed)?;
+            if !matches!(step, Step::Rest(_) | Step::End)
+                && let Some(text) = broken.take()
+            {
+                findings.problem(self.log, text);
+            }
+            match step {
                 Step::Batch { position, batch } => {
-                    if let Some(text) = broken.take() {
-                        findings.problem(self.log, text);
-                    }
-                    let header = batch.header();
-                    if header.base_offset != next {
-                        let found = header.base_offset;
-                        let text = format!(
-                            "batch at position {position} has base offset {found}, expected {next}"
-                        );
-                        findings.problem(self.log, text);
-                    }
-                    next = header.last_offset().saturating_add(1);
-                    time_max = time_max.max(header.max_timestamp.millis());
-                    layout.batches.insert(position, header.base_offset);
-                    layout.times.insert(header.last_offset(), (header.base_offset, time_max));
-                    findings.batches += 1;
-                    findings.records += u64::from(batch.record_count());
-                    findings.bytes += u64::try_from(batch.bytes().len()).unwrap_or(0);
+                    seen.entry(self.log, position, &batch, findings);
+                }
+                Step::Frame { position, frame } => {
+                    seen.entry(self.log, position, &frame, findings);
                 }
                 Step::Broken { position, header, error } => {
-                    if let Some(text) = broken.take() {
-                        findings.problem(self.log, text);
-                    }
                     broken = Some(format!("batch at position {position}: {error}"));
                     // What it says of its offsets is the best guess at what comes next.
-                    if header.base_offset == next {
-                        next = header.last_offset().saturating_add(1);
+                    if header.base_offset == seen.next {
+                        seen.next = header.last_offset().saturating_add(1);
                     }
                 }
                 Step::Rest(rest) => {
@@ -184,7 +201,7 @@ impl Scan<'_> {
             }
             progress.inc(scanner.position().saturating_sub(before));
         }
-        Ok((layout, next))
+        Ok((seen.layout, seen.next))
     }
 
     fn end(&self, broken: Option<String>, rest: Option<Rest>, findings: &mut Findings) {
@@ -196,7 +213,7 @@ impl Scan<'_> {
             }
         }
         let Some(Rest { position, bytes, zeros }) = rest else { return };
-        let what = if zeros { "zeros" } else { "bytes that begin no whole batch" };
+        let what = if zeros { "zeros" } else { "bytes that begin no whole entry" };
         let text = format!("{bytes} {what} at its end, from position {position}");
         match (self.may_be_torn, zeros) {
             // Space that was reserved ahead: every log that was not closed has some.

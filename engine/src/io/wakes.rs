@@ -1,0 +1,53 @@
+//! How another thread wakes a task of this one.
+
+use crate::sync::{AtomicBool, Mutex, Ordering, PoisonError};
+
+/// Whether a task is queued to be polled already, so that it is queued once.
+pub(crate) struct Queued(AtomicBool);
+
+impl Queued {
+    pub(crate) fn new() -> Self {
+        Self(AtomicBool::new(false))
+    }
+
+    /// Before queueing, from any thread: whether the caller is the one to do it.
+    pub(crate) fn enter(&self) -> bool {
+        !self.0.swap(true, Ordering::SeqCst)
+    }
+
+    /// Before the poll, so that a wake during it queues again.
+    ///
+    /// It reads what it overwrites: whoever found the task queued already, and so left it at that,
+    /// has done before what the poll is to see.
+    pub(crate) fn leave(&self) {
+        self.0.swap(false, Ordering::SeqCst);
+    }
+}
+
+/// What other threads have queued. They are few, and the lock is never held across a call.
+pub(crate) struct RemoteList<T> {
+    list: Mutex<Vec<T>>,
+    has_any: AtomicBool,
+}
+
+impl<T> RemoteList<T> {
+    pub(crate) fn new() -> Self {
+        Self { list: Mutex::new(Vec::new()), has_any: AtomicBool::new(false) }
+    }
+
+    /// From any thread. The caller wakes the owner afterwards.
+    pub(crate) fn push(&self, item: T) {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner).push(item);
+        // An exchange and no store: a model of memory that knows no better may take a plain store
+        // for older than the owner's last exchange.
+        self.has_any.swap(true, Ordering::Release);
+    }
+
+    /// Gives the owner everything that was pushed. Takes no lock while there is nothing.
+    pub(crate) fn take(&self, each: impl FnMut(T)) {
+        if self.has_any.swap(false, Ordering::Acquire) {
+            let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+            list.drain(..).for_each(each);
+        }
+    }
+}

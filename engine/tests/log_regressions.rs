@@ -1,0 +1,221 @@
+//! Histories in which the simulator found the engine wrong, cut down to what matters.
+
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+mod support;
+
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
+
+use ringlog_engine::batch::CheckedBatch;
+use ringlog_engine::error::{AppendError, MaintainError};
+use ringlog_engine::io::Io;
+use ringlog_engine::io::sim::{Operation, SimIo};
+use ringlog_engine::log::{FlushPolicy, Log, LogSettings};
+use ringlog_engine::producer::SequenceCheck;
+use support::*;
+
+const DIR: &str = "/data/log";
+const FIRST: &str = "/data/log/00000000000000000000.log";
+
+fn expiring() -> LogSettings {
+    LogSettings { retention_age_max: Some(Duration::from_millis(1)), ..small() }
+}
+
+/// An empty disk with a folder for logs.
+async fn prepare(io: &SimIo) {
+    io.create_dir_all(Path::new("/data")).await.unwrap();
+    io.sync_dir(Path::new("/")).await.unwrap();
+}
+
+#[test]
+fn a_hole_in_front_of_batches_of_the_same_sector_is_no_damage() {
+    let io = SimIo::new(1);
+    io.run(async {
+        let log = open(&shard(&io), Path::new(DIR), small()).await;
+        for n in 0..3 {
+            append(&log, &batch(1, 10, n, 1)).await;
+        }
+    });
+    let io = io.kill();
+    let length = batch(1, 10, 0, 1).len();
+    assert!(3 * length < 512);
+    let mut bytes = io.read_file(Path::new(FIRST)).unwrap();
+    bytes[length..2 * length].fill(0);
+    io.write_file(Path::new(FIRST), &bytes).unwrap();
+    io.run(async {
+        let opened = Log::open(&shard(&io), Path::new(DIR), small()).await;
+        assert_eq!(opened.unwrap().0.offsets().end, at(1));
+    });
+}
+
+#[test]
+fn producers_are_remembered_when_retention_took_every_segment() {
+    let io = SimIo::new(2);
+    io.run(async {
+        let sent = sequenced(7, 0, 0, 3);
+        let log = open(&shard(&io), Path::new(DIR), expiring()).await;
+        append(&log, &sent).await;
+        let report = log.apply_retention(ms(1_000_000), at(3)).await.unwrap();
+        assert_eq!(report.start, at(3));
+        log.close().await.unwrap();
+        let log = open(&shard(&io), Path::new(DIR), expiring()).await;
+        let again = log.check_producer(&header(&sent), io.now());
+        assert!(matches!(again, Ok(SequenceCheck::Duplicate { .. })), "{again:?}");
+    });
+}
+
+#[test]
+fn producers_are_remembered_wherever_a_retention_is_interrupted() {
+    let settings = LogSettings { segment_bytes: 4096, ..expiring() };
+    for operations in 0..120 {
+        let io = SimIo::new(operations);
+        let log = io.run(async {
+            prepare(&io).await;
+            let log = open(&shard(&io), Path::new(DIR), settings.clone()).await;
+            append(&log, &sequenced(7, 0, 0, 3)).await;
+            for n in 0..20 {
+                append(&log, &batch(1, 700, n, 1)).await;
+            }
+            log
+        });
+        // All segments go, and with the first the producer's batch.
+        let _ = io.run_operations(log.apply_retention(ms(1_000_000), at(23)), operations);
+        drop(log);
+        let io = io.crash();
+        io.run(async {
+            let log = open(&shard(&io), Path::new(DIR), settings.clone()).await;
+            let again = log.check_producer(&header(&sequenced(7, 0, 0, 3)), io.now());
+            assert!(matches!(again, Ok(SequenceCheck::Duplicate { .. })), "{operations} {again:?}");
+        });
+    }
+}
+
+#[test]
+fn a_log_whose_truncation_met_damage_takes_no_more() {
+    let io = SimIo::new(3);
+    io.run(async {
+        let log = open(&cold_shard(&io), Path::new(DIR), small()).await;
+        for n in 0..10 {
+            append(&log, &batch(1, 100, n, 1)).await;
+        }
+        io.flip_bit(Path::new(FIRST), 300).unwrap();
+        let cut = log.truncate(at(7)).await;
+        assert!(matches!(cut, Err(MaintainError::Corrupt { .. })), "{cut:?}");
+        let refused = log.reserve(100).await.unwrap_err();
+        assert!(matches!(refused, AppendError::Failed(_)), "{refused}");
+    });
+}
+
+#[test]
+fn no_log_opens_or_appends_in_a_shard_whose_journal_failed() {
+    let io = SimIo::new(4);
+    io.run(async {
+        prepare(&io).await;
+        let shard = journaled_shard(&io, 3, 0).await;
+        let log = open(&shard, Path::new(DIR), small()).await;
+        let other = open(&shard, Path::new("/data/other"), small()).await;
+        append(&other, &batch(1, 10, 0, 1)).await;
+        let bytes = batch(1, 10, 1, 1);
+        let reserved = other.reserve(bytes.len()).await.unwrap();
+        let reservation = log.reserve(bytes.len()).await.unwrap();
+        io.fail_once(Some(Operation::Write), 0, ErrorKind::Other);
+        let appended = append_reserved(&log, reservation, &bytes).unwrap();
+        assert!(log.durable(appended.end_offset).await.is_err());
+        // It had its reservation before: nobody waits for ever.
+        if let Ok(appended) = append_reserved(&other, reserved, &bytes) {
+            assert!(other.durable(appended.end_offset).await.is_err());
+        }
+        drop((log, other));
+        assert!(Log::open(&shard, Path::new("/data/third"), small()).await.is_err());
+    });
+}
+
+#[test]
+fn a_log_that_retention_emptied_is_not_made_anew_from_the_journal() {
+    let io = SimIo::new(5);
+    io.run(async {
+        prepare(&io).await;
+        let shard = journaled_shard(&io, 3, 0).await;
+        let settings = LogSettings { segment_bytes: 1 << 20, ..expiring() };
+        let log = open(&shard, Path::new(DIR), settings).await;
+        // Much at a time skips the journal, which has only what follows.
+        append(&log, &batch(1, 150_000, 0, 1)).await;
+        for n in 1..4 {
+            append(&log, &batch(1, 10, n, 1)).await;
+        }
+        log.apply_retention(ms(1_000_000), at(4)).await.unwrap();
+    });
+    let io = io.crash();
+    io.run(async {
+        let shard = journaled_shard(&io, 3, 0).await;
+        let log = open(&shard, Path::new(DIR), expiring()).await;
+        assert_eq!((log.offsets().start, log.offsets().end), (at(4), at(4)));
+    });
+}
+
+#[test]
+fn a_log_that_did_not_close_cleanly_opens_with_what_the_journal_has_of_it() {
+    let io = SimIo::new(6);
+    io.run(async {
+        prepare(&io).await;
+        let shard = journaled_shard(&io, 3, 0).await;
+        let log = open(&shard, Path::new(DIR), small()).await;
+        append(&log, &batch(1, 10, 0, 1)).await;
+        // The write that puts the batch into its segment.
+        io.fail_once(Some(Operation::Write), 0, ErrorKind::Other);
+        assert!(log.close().await.is_err());
+        // The old handle is still there.
+        let again = open(&shard, Path::new(DIR), small()).await;
+        assert_eq!(contents(&again).await.len(), 1);
+        assert_eq!(log.offsets().end, at(1));
+    });
+}
+
+#[test]
+fn a_closed_log_that_failed_has_no_write_on_its_way() {
+    let io = SimIo::new(3);
+    io.run(async {
+        let relaxed = FlushPolicy::Relaxed { messages: 1, interval: None };
+        let settings = LogSettings { durability: relaxed, ..small() };
+        let log = open(&shard(&io), Path::new(DIR), settings).await;
+        append(&log, &batch(1, 10, 0, 1)).await;
+        io.set_latency(Duration::from_millis(1), Duration::from_millis(1));
+        // The sync fails while the write of what came next is under way.
+        io.fail_once(Some(Operation::Sync), 0, ErrorKind::Other);
+        let sent = batch(1, 10, 1, 1);
+        let sent = CheckedBatch::check(&sent).unwrap();
+        while log.failure().is_none() {
+            let reservation = log.reserve(sent.bytes().len()).await;
+            let _ = reservation.map(|reservation| log.append(reservation, &sent, STAMP));
+            io.sleep(Duration::from_micros(100)).await;
+        }
+        assert!(log.close().await.is_err());
+        let closed = io.read_file(Path::new(FIRST)).unwrap();
+        io.sleep(Duration::from_millis(10)).await;
+        assert!(io.read_file(Path::new(FIRST)).unwrap() == closed, "a write came after the close");
+    });
+}
+
+#[test]
+fn a_folder_whose_name_could_not_be_synced_is_synced_by_the_next_open() {
+    for seed in 0..20 {
+        let io = SimIo::new(seed);
+        io.run(async {
+            prepare(&io).await;
+            let shard = journaled_shard(&io, 2, 64 << 10).await;
+            // That of the folder succeeds, that of its parent does not.
+            io.fail_once(Some(Operation::SyncDir), 1, ErrorKind::Other);
+            assert!(Log::open(&shard, Path::new(DIR), small()).await.is_err());
+            let log = open(&shard, Path::new(DIR), small()).await;
+            append(&log, &batch(1, 10, 0, 1)).await;
+        });
+        let io = io.crash();
+        io.run(async {
+            let shard = journaled_shard(&io, 2, 64 << 10).await;
+            let (log, _) = Log::open(&shard, Path::new(DIR), small()).await.unwrap();
+            assert_eq!(log.offsets().end, at(1), "seed {seed}");
+        });
+    }
+}
