@@ -1,4 +1,5 @@
-//! The topic under test: created if it is missing, and who leads its partitions.
+//! The topic under test: created if it is missing, who leads its partitions, and where they begin
+//! and end.
 //!
 //! These few requests go out at one fixed version each, which every broker from Kafka 2.1 to 4.x
 //! serves.
@@ -12,7 +13,8 @@ use bytes::Bytes;
 use ringlog_broker::protocol::codec::Request;
 use ringlog_broker::protocol::codec::Str;
 use ringlog_broker::protocol::messages::{
-    CreatableTopic, CreateTopicsRequest, MetadataRequest, MetadataRequestTopic, MetadataResponse,
+    CreatableTopic, CreateTopicsRequest, DeleteTopicsRequest, ListOffsetsPartition,
+    ListOffsetsRequest, ListOffsetsTopic, MetadataRequest, MetadataRequestTopic, MetadataResponse,
 };
 use ringlog_broker::protocol::{ErrorCode, decode_response, encode_request};
 
@@ -20,6 +22,8 @@ use crate::error::BenchError;
 
 const CREATE_TOPICS_VERSION: i16 = 4;
 const METADATA_VERSION: i16 = 7;
+const LIST_OFFSETS_VERSION: i16 = 2;
+const DELETE_TOPICS_VERSION: i16 = 3;
 const CREATE_TIMEOUT_MS: i32 = 30_000;
 /// How long the server may take to give every partition a leader.
 const LEADERS_WAIT: Duration = Duration::from_secs(60);
@@ -66,6 +70,54 @@ pub fn prepare_topic(
     }
 }
 
+/// An end of a partition's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// The first offset that it still has.
+    Start,
+    /// The offset after its last record.
+    End,
+}
+
+impl At {
+    fn timestamp(self) -> i64 {
+        match self {
+            Self::Start => -2,
+            Self::End => -1,
+        }
+    }
+}
+
+/// Where each of the partitions in `leaders` begins or ends.
+///
+/// # Errors
+///
+/// A [`BenchError`]: a leader cannot be reached or refuses.
+pub fn offsets(
+    topic: &str,
+    leaders: &BTreeMap<i32, String>,
+    at: At,
+) -> Result<BTreeMap<i32, i64>, BenchError> {
+    let mut by_leader: BTreeMap<&String, Vec<i32>> = BTreeMap::new();
+    for (partition, address) in leaders {
+        by_leader.entry(address).or_default().push(*partition);
+    }
+    let mut offsets = BTreeMap::new();
+    for (address, partitions) in by_leader {
+        offsets.extend(Server::connect(address)?.offsets(topic, &partitions, at)?);
+    }
+    Ok(offsets)
+}
+
+/// Deletes a topic.
+///
+/// # Errors
+///
+/// A [`BenchError`]: the server cannot be reached or refuses.
+pub fn delete_topic(bootstrap: &str, topic: &str) -> Result<(), BenchError> {
+    Server::connect(bootstrap)?.delete(topic)
+}
+
 /// The leaders' addresses; `None` while one is missing.
 fn leaders(
     metadata: &MetadataResponse,
@@ -94,14 +146,20 @@ fn leaders(
 }
 
 /// A blocking connection for a handful of requests.
-struct Server {
+#[derive(Debug)]
+pub struct Server {
     address: String,
     stream: TcpStream,
     correlation_id: i32,
 }
 
 impl Server {
-    fn connect(address: &str) -> Result<Self, BenchError> {
+    /// Connects to `address`, in ten seconds at most.
+    ///
+    /// # Errors
+    ///
+    /// [`BenchError::Connect`].
+    pub fn connect(address: &str) -> Result<Self, BenchError> {
         let failed = |source| BenchError::Connect { address: address.to_owned(), source };
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for candidate in address.to_socket_addrs().map_err(failed)? {
@@ -116,7 +174,12 @@ impl Server {
         Err(failed(last))
     }
 
-    fn metadata(&mut self, topic: &str) -> Result<MetadataResponse, BenchError> {
+    /// What the server says about `topic` and the brokers.
+    ///
+    /// # Errors
+    ///
+    /// A [`BenchError`] if no answer comes, or none that can be read.
+    pub fn metadata(&mut self, topic: &str) -> Result<MetadataResponse, BenchError> {
         let named = MetadataRequestTopic { name: Some(Str::from(topic)), ..Default::default() };
         let request = MetadataRequest {
             topics: Some(vec![named]),
@@ -144,6 +207,51 @@ impl Server {
             return Ok(());
         }
         Err(BenchError::Topic { topic: topic.to_owned(), step: "creating it", code })
+    }
+
+    fn offsets(
+        &mut self,
+        topic: &str,
+        partitions: &[i32],
+        at: At,
+    ) -> Result<Vec<(i32, i64)>, BenchError> {
+        let partition = |&index: &i32| ListOffsetsPartition {
+            partition_index: index,
+            timestamp: at.timestamp(),
+            ..ListOffsetsPartition::default()
+        };
+        let request = ListOffsetsRequest {
+            replica_id: -1,
+            topics: vec![ListOffsetsTopic {
+                name: Str::from(topic),
+                partitions: partitions.iter().map(partition).collect(),
+            }],
+            ..ListOffsetsRequest::default()
+        };
+        let response = self.ask(&request, LIST_OFFSETS_VERSION)?;
+        let found = response.topics.iter().flat_map(|topic| &topic.partitions);
+        found
+            .map(|one| match one.error_code {
+                0 => Ok((one.partition_index, one.offset)),
+                code => {
+                    let step = "looking up offsets";
+                    Err(BenchError::Topic { topic: topic.to_owned(), step, code })
+                }
+            })
+            .collect()
+    }
+
+    fn delete(&mut self, topic: &str) -> Result<(), BenchError> {
+        let request = DeleteTopicsRequest {
+            topic_names: vec![Str::from(topic)],
+            timeout_ms: CREATE_TIMEOUT_MS,
+            ..DeleteTopicsRequest::default()
+        };
+        let response = self.ask(&request, DELETE_TOPICS_VERSION)?;
+        match response.responses.first().map_or(0, |topic| topic.error_code) {
+            0 => Ok(()),
+            code => Err(BenchError::Topic { topic: topic.to_owned(), step: "deleting it", code }),
+        }
     }
 
     fn ask<R: Request>(&mut self, request: &R, version: i16) -> Result<R::Response, BenchError> {

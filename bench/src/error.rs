@@ -74,13 +74,63 @@ pub enum BenchError {
         /// What the format refuses.
         source: ringlog_engine::batch::BatchError,
     },
-    /// The process whose CPU time is asked for cannot be read.
-    #[error("cannot read the CPU time of process {pid}")]
-    ServerCpu {
+    /// A record has no room for the time at which it should be sent.
+    #[error(
+        "a record of {record_bytes} bytes has no room for its time: {least_bytes} bytes are needed"
+    )]
+    StampRoom {
+        /// Bytes of a record's value.
+        record_bytes: usize,
+        /// The least that it needs.
+        least_bytes: usize,
+    },
+    /// The process whose CPU time and memory are asked for cannot be read.
+    #[error("cannot read what process {pid} uses")]
+    ServerProcess {
         /// The process id.
         pid: u32,
         /// What the system said.
         source: io::Error,
+    },
+    /// The kernel's cache cannot be emptied of a folder's files.
+    #[error("cannot evict the files of {folder} from the kernel's cache")]
+    Evict {
+        /// The folder.
+        folder: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// More connections are asked for than this process may have.
+    #[error("{asked} connections need as many open files, and this process may have {limit}")]
+    OpenFiles {
+        /// Files needed.
+        asked: u64,
+        /// Files allowed.
+        limit: u64,
+    },
+    /// A broker's process cannot be started or has ended by itself.
+    #[error("the server that `{command}` starts: {what}")]
+    Command {
+        /// The command line.
+        command: String,
+        /// What happened.
+        what: String,
+    },
+    /// What was acknowledged is not there any more.
+    #[error("partition {partition} of {topic} has lost {lost} acknowledged records")]
+    Lost {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// Records that are missing.
+        lost: i64,
+    },
+    /// A scenario's settings cannot be made out of those of `all`.
+    #[error("cannot set a scenario up")]
+    Line {
+        /// What is wrong with its command line.
+        source: clap::Error,
     },
     /// A thread cannot be pinned, or its poller not made.
     #[error("cannot {what}")]
@@ -90,24 +140,43 @@ pub enum BenchError {
         /// What the system said.
         source: io::Error,
     },
+    /// Fetches are answered with errors again and again.
+    #[error(
+        "{count} fetches from {address} failed, the last of partition {partition} with error code {code}"
+    )]
+    Fetches {
+        /// The address.
+        address: String,
+        /// The partition.
+        partition: i32,
+        /// Kafka's error code.
+        code: i16,
+        /// Answers with an error so far.
+        count: u64,
+    },
     /// A worker thread ended without a result.
     #[error("a load thread panicked")]
     Worker,
     /// The answers did not all come in time after the end.
-    #[error("{missing} answers did not come within {waited_s} s after the end of the run")]
+    #[error(
+        "{missing} answers and {unread} acknowledged records did not come within {waited_s} s \
+         after the end of the run"
+    )]
     Drain {
-        /// Answers still missing.
+        /// Answers to produce requests still missing.
         missing: usize,
+        /// Acknowledged records that a reader has not seen.
+        unread: u64,
         /// Seconds waited.
         waited_s: u64,
     },
 }
 
-/// What is wrong with an answer to a produce request.
+/// What is wrong with an answer to a produce or fetch request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerProblem {
-    /// It ends before its fields do, or has more than one partition.
-    #[error("{frame_bytes} bytes are not the answer to one partition's batch")]
+    /// It ends before its fields do, or has partitions that were not asked for.
+    #[error("{frame_bytes} bytes are not an answer to the request")]
     Malformed {
         /// Bytes of the frame.
         frame_bytes: usize,
@@ -127,6 +196,16 @@ pub enum AnswerProblem {
         expected: i32,
         /// The id found.
         found: i32,
+    },
+    /// Batches that are not whole, do not follow each other, or whose checksum is wrong.
+    #[error("partition {partition} at offset {offset}: {what}")]
+    Batch {
+        /// The partition.
+        partition: i32,
+        /// The offset at which a batch was expected.
+        offset: i64,
+        /// What is wrong.
+        what: &'static str,
     },
     /// It names another partition than the request.
     #[error("partition {found}, expected {expected}")]

@@ -7,14 +7,17 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`produce`] | the `produce` scenario: settings, threads, result |
-//! | [`worker`] | one thread: connections, schedule, tally |
-//! | [`connection`] | one socket: request templates, in-flight requests, answers |
-//! | [`schedule`] | when open-loop requests are due |
-//! | [`histogram`], [`offsets`] | what is counted and checked |
-//! | [`server_cpu`] | the server's CPU time |
+//! | [`cli`] | the command line
+//! | [`scenario`] | a file for each subcommand: its settings, its runs, its verdict |
+//! | [`load`] | one run: connections, readers, schedule, threads, tally |
+//! | [`wire`] | the requests of the hot path by hand |
+//! | [`peer`] | servers of our own to measure against |
 //! | [`report`] | what is printed |
+//! | [`histogram`] | latencies |
+//! | [`page_cache`] | making the kernel forget files |
+//! | [`server_process`] | the server's CPU time and memory |
 //! | [`admin`] | the topic: created, looked up |
+//! | [`args`], [`affinity`], [`error`] | settings that scenarios share, cores, what goes wrong |
 
 #![expect(
     clippy::disallowed_methods,
@@ -22,13 +25,15 @@
 )]
 
 pub mod admin;
-pub mod connection;
+pub mod affinity;
+pub mod args;
+pub mod cli;
 pub mod error;
 pub mod histogram;
-pub mod offsets;
-pub mod produce;
+pub mod load;
+pub mod page_cache;
+pub mod peer;
 pub mod report;
-pub mod schedule;
-pub mod server_cpu;
+pub mod scenario;
+pub mod server_process;
 pub mod wire;
-pub mod worker;

@@ -4,43 +4,46 @@ use std::error::Error;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use ringlog_bench::produce::{self, ProduceArgs};
+use ringlog_bench::cli::Cli;
 use ringlog_bench::report::Report;
 
-/// Measures any Kafka-protocol broker: throughput, latency, and the server's CPU time.
-#[derive(Debug, Parser)]
-#[command(name = "ringlog-bench", version)]
-struct Cli {
-    #[command(subcommand)]
-    scenario: Scenario,
-}
-
-#[derive(Debug, Subcommand)]
-enum Scenario {
-    /// Produce batches of one size, in a closed loop or at a fixed rate.
-    Produce(ProduceArgs),
-}
+/// Clears the rest of a terminal's line.
+const CLEAR: &str = "\x1b[K";
 
 /// 0: a clean run. 1: errors or repeated offsets in the answers. 2: no run.
 fn main() -> ExitCode {
-    let Cli { scenario: Scenario::Produce(args) } = Cli::parse();
-    let on_terminal = std::io::stderr().is_terminal();
-    let result = produce::run(&args, |over| {
-        if on_terminal {
-            eprint!("\r{:3.0} % ", over * 100.0);
+    let cli = match Cli::read(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors, and go to stdout.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
-    });
-    if on_terminal {
-        eprint!("\r      \r");
-    }
-    match result {
-        Ok(report) => match print(&report, args.json) {
-            Ok(()) if report.is_clean() => ExitCode::SUCCESS,
-            Ok(()) => ExitCode::from(1),
-            Err(error) => fail(&error),
+    };
+    let on_terminal = std::io::stderr().is_terminal();
+    let mut is_clean = true;
+    let mut printed = Ok(());
+    let result = cli.scenario.run(
+        &mut |step, over| {
+            if on_terminal {
+                eprint!("\r{:3.0} %  {step}{CLEAR}", over * 100.0);
+            }
         },
-        Err(error) => fail(&error),
+        &mut |report| {
+            if on_terminal {
+                eprint!("\r{CLEAR}");
+            }
+            is_clean &= report.is_clean();
+            if printed.is_ok() {
+                printed = print(report, cli.json);
+            }
+        },
+    );
+    match (result, printed) {
+        (Ok(()), Ok(())) if is_clean => ExitCode::SUCCESS,
+        (Ok(()), Ok(())) => ExitCode::from(1),
+        (Ok(()), Err(error)) => fail(&error),
+        (Err(error), _) => fail(&error),
     }
 }
 
@@ -50,7 +53,7 @@ fn print(report: &Report, json: bool) -> std::io::Result<()> {
         serde_json::to_writer(&mut out, report)?;
         writeln!(out)
     } else {
-        write!(out, "{report}")
+        writeln!(out, "{report}")
     }
 }
 

@@ -1,4 +1,5 @@
-//! The produce scenario against a server made for the test, which speaks just enough Kafka.
+//! The produce scenarios against a server made for the test, which speaks just enough Kafka and
+//! can misbehave.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -10,8 +11,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
 
 use bytes::Bytes;
-use clap::Parser;
-use ringlog_bench::produce::{ProduceArgs, run};
+use ringlog_bench::cli::Cli;
+use ringlog_bench::error::BenchError;
+use ringlog_bench::report::Report;
+use ringlog_bench::report::measurement::Measurement;
 use ringlog_broker::protocol::codec::{Message, Str};
 use ringlog_broker::protocol::messages::{
     CreateTopicsResponse, MetadataRequest, MetadataResponse, MetadataResponseBroker,
@@ -22,12 +25,6 @@ use ringlog_broker::protocol::{ApiKey, RequestHeader, encode_response};
 use ringlog_engine::batch::CheckedBatch;
 
 const PARTITIONS: usize = 3;
-
-#[derive(Parser)]
-struct Cli {
-    #[command(flatten)]
-    produce: ProduceArgs,
-}
 
 /// How the server gives out offsets.
 #[derive(Clone, Copy)]
@@ -143,65 +140,122 @@ impl FakeServer {
         ProduceResponse { topics: vec![topic], ..ProduceResponse::default() }
     }
 
-    fn args(&self, line: &str) -> ProduceArgs {
+    fn run(&self, line: &str) -> Result<Report, BenchError> {
         let bootstrap = self.address.to_string();
-        let fixed = ["bench", "--bootstrap", &bootstrap, "--duration", "1", "--warmup", "0"];
-        Cli::parse_from(fixed.into_iter().chain(line.split_whitespace())).produce
+        let (scenario, rest) = line.split_once(' ').unwrap();
+        let fixed = ["bench", scenario, "--bootstrap", &bootstrap, "--duration", "0.5"];
+        let ceiling = if rest.contains("--ceiling") { "" } else { "--ceiling 0" };
+        let rest = rest.split_whitespace().chain(ceiling.split_whitespace());
+        let cli = Cli::read(fixed.into_iter().chain(["--warmup", "0"]).chain(rest)).unwrap();
+        cli.scenario.reports().map(|mut reports| reports.remove(0))
     }
+}
+
+fn only(report: &Report) -> &Measurement {
+    assert_eq!(report.measurements.len(), 1, "{report}");
+    &report.measurements[0]
+}
+
+fn latencies(one: &Measurement) -> u64 {
+    one.latency().unwrap().summary.count
 }
 
 #[test]
 fn a_closed_loop_keeps_the_server_busy_and_finds_it_honest() {
     let server = FakeServer::start(Behaviour::Honest);
-    let line = "--connections 4 --threads 2 --depth 3 --partitions 3 --record-size 100 \
+    let line = "produce --connections 4 --threads 2 --depth 3 --partitions 3 --record-size 100 \
                 --batch-bytes 1000";
-    let report = run(&server.args(line), |_| ()).unwrap();
+    let report = server.run(line).unwrap();
     assert!(report.is_clean(), "{report}");
-    assert!(report.records_per_batch > 5 && report.requests_per_s > 10.0, "{report}");
+    let one = only(&report);
+    assert!(one.records_per_batch > 5, "{report}");
+    assert!(one.produced.as_ref().unwrap().requests_per_s > 10.0, "{report}");
     let written: i64 = server.next_offsets.iter().map(|o| o.load(Ordering::Relaxed)).sum();
-    assert!(u64::try_from(written).unwrap() >= report.latency.count, "{report}");
+    assert!(u64::try_from(written).unwrap() >= latencies(one), "{report}");
     assert!(server.next_offsets.iter().all(|offset| offset.load(Ordering::Relaxed) > 0));
 }
 
 #[test]
 fn an_open_loop_keeps_to_its_rate() {
     let server = FakeServer::start(Behaviour::Honest);
-    let line = "--connections 2 --partitions 1 --record-size 10 --batch-bytes 1 --rate 500";
-    let report = run(&server.args(line), |_| ()).unwrap();
+    let line = "produce --connections 2 --partitions 1 --record-size 10 --batch-bytes 1 --rate 500";
+    let report = server.run(line).unwrap();
     assert!(report.is_clean(), "{report}");
-    assert_eq!(report.latency.count + report.unsent, 500, "{report}");
-    assert!(report.achieved.is_some_and(|achieved| achieved <= 1.01), "{report}");
+    let rate = only(&report).rate.unwrap();
+    assert_eq!(latencies(only(&report)) + rate.unsent, 250, "{report}");
+    assert!(rate.achieved <= 1.01, "{report}");
 }
 
 #[test]
 fn requests_without_answers_are_counted_when_they_are_written() {
     let server = FakeServer::start(Behaviour::Honest);
-    let line = "--connections 1 --partitions 1 --record-size 10 --acks 0 --rate 200";
-    let report = run(&server.args(line), |_| ()).unwrap();
-    assert!(report.is_clean() && report.latency.count > 0, "{report}");
+    let line = "produce --connections 1 --partitions 1 --record-size 10 --acks 0 --rate 200";
+    let report = server.run(line).unwrap();
+    assert!(report.is_clean() && latencies(only(&report)) > 0, "{report}");
+}
+
+#[test]
+fn small_requests_are_measured_over_one_connection_and_over_many() {
+    let server = FakeServer::start(Behaviour::Honest);
+    let report = server.run("produce-small --partitions 3 --connections 1,8").unwrap();
+    assert!(report.is_clean(), "{report}");
+    let [one, many] = &report.measurements[..] else { panic!("{report}") };
+    assert_eq!((one.records_per_batch, many.records_per_batch), (1, 1));
+    assert!(one.name.starts_with("1 connection x 1 ") && many.name.starts_with("8 "), "{report}");
+    assert!(latencies(one) > 0 && latencies(many) > 0, "{report}");
+    assert_eq!(report.scenario, "produce-small");
 }
 
 #[test]
 fn repeated_offsets_and_error_codes_are_found() {
     let server = FakeServer::start(Behaviour::RepeatsOffsets);
-    let report =
-        run(&server.args("--rate 100 --record-size 10 --batch-bytes 1 --partitions 3"), |_| ())
-            .unwrap();
-    assert!(!report.is_clean() && report.repeated_offsets > 0, "{report}");
+    let line = "produce --rate 100 --record-size 10 --batch-bytes 1 --partitions 3";
+    let report = server.run(line).unwrap();
+    assert!(!report.is_clean() && only(&report).problems.repeated_offsets > 0, "{report}");
 
     let server = FakeServer::start(Behaviour::Refuses);
-    let line = "--rate 100 --record-size 10 --batch-bytes 1 --partitions 3 --pid 1";
-    let mut args = server.args(line);
-    args.pid = Some(std::process::id());
-    let report = run(&args, |_| ()).unwrap();
-    assert_eq!(report.errors.keys().collect::<Vec<_>>(), [&19]);
-    assert!(report.server_cpu.is_some());
-    assert_eq!(BTreeMap::from([(19, 100 - report.unsent)]), report.errors);
+    let report = server.run(&format!("{line} --pid {}", std::process::id())).unwrap();
+    let one = only(&report);
+    assert!(one.server.is_some_and(|server| server.resident_bytes > 0));
+    let refused = 50 - one.rate.unwrap().unsent;
+    assert_eq!(BTreeMap::from([(19, refused)]), one.problems.produce_errors);
+    assert!(!report.is_clean() && report.to_string().contains("error code 19"), "{report}");
 }
 
 #[test]
 fn a_topic_with_too_few_partitions_is_an_error() {
     let server = FakeServer::start(Behaviour::Honest);
-    let error = run(&server.args("--partitions 4"), |_| ()).unwrap_err();
+    let error = server.run("produce --partitions 4").unwrap_err();
     assert!(error.to_string().contains("has 3 partitions, 4 are asked for"), "{error}");
+}
+
+#[test]
+fn the_generators_ceiling_needs_no_server_and_stands_in_every_report() {
+    let line = "bench ceiling --duration 0.2 --warmup 0 --record-size 100 --connections 2";
+    let report = Cli::read(line.split_whitespace()).unwrap().scenario.reports().unwrap().remove(0);
+    assert!(report.is_clean(), "{report}");
+    assert!(only(&report).produced.as_ref().unwrap().requests_per_s > 0.0, "{report}");
+
+    let server = FakeServer::start(Behaviour::Honest);
+    let report = server.run("produce-large --ceiling 0.2 --partitions 3 --rate 2000").unwrap();
+    let ceiling = only(&report).ceiling.unwrap();
+    assert!(ceiling.requests_per_s > 0.0 && ceiling.headroom > 0.0, "{report}");
+    // With a rate, the headroom is over what was asked, whatever the server made of it.
+    let asked = 2000.0 / f64::from(only(&report).records_per_batch);
+    assert!((ceiling.headroom * asked / ceiling.requests_per_s - 1.0).abs() < 1e-6, "{report}");
+}
+
+#[test]
+fn a_report_in_json_has_the_machine_and_the_whole_histogram() {
+    let server = FakeServer::start(Behaviour::Honest);
+    let report = server.run("produce --partitions 3 --rate 100 --batch-bytes 1").unwrap();
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["settings"]["batch_bytes"], 1);
+    for key in ["processor", "cores", "kernel", "commit"] {
+        assert!(!json["environment"][key].is_null(), "{key}");
+    }
+    let latency = &json["measurements"][0]["produced"]["latency"];
+    let buckets = latency["histogram_us"].as_array().unwrap();
+    let counted: u64 = buckets.iter().map(|bucket| bucket[1].as_u64().unwrap()).sum();
+    assert_eq!(Some(counted), latency["count"].as_u64());
 }

@@ -8,12 +8,11 @@
 //! | 1 i32 | topic | 1 i32 | partition i32 | batch length i32 | batch
 //! ```
 
+use super::{length, put_head, put_length, put_string, take};
 use crate::error::AnswerProblem;
 
 const API_KEY_PRODUCE: i16 = 0;
 const VERSION: i16 = 7;
-const CLIENT_ID: &str = "ringlog-bench";
-const CORRELATION_AT: std::ops::Range<usize> = 8..12;
 /// How long the server may wait for its replicas.
 const TIMEOUT_MS: i32 = 30_000;
 /// The longest answer to one partition: a topic name of 249 bytes and some fixed fields.
@@ -24,19 +23,18 @@ pub const ANSWER_BYTES_MAX: usize = 1024;
 pub struct RequestHead {
     /// The partition written to.
     pub partition: i32,
-    /// The bytes, with correlation id 0.
+    /// The bytes, with correlation id 0, and the batch behind them if it differs from send to send.
     pub bytes: Vec<u8>,
+    /// Bytes before the batch.
+    pub head_bytes: usize,
 }
 
 impl RequestHead {
     /// The head for batches of exactly `batch_bytes` bytes.
     #[must_use]
     pub fn new(topic: &str, partition: i32, acks: i16, batch_bytes: usize) -> Self {
-        let mut bytes = vec![0; 4];
-        bytes.extend(API_KEY_PRODUCE.to_be_bytes());
-        bytes.extend(VERSION.to_be_bytes());
-        bytes.extend(0_i32.to_be_bytes());
-        put_string(&mut bytes, CLIENT_ID);
+        let mut bytes = Vec::new();
+        put_head(&mut bytes, API_KEY_PRODUCE, VERSION);
         bytes.extend((-1_i16).to_be_bytes());
         bytes.extend(acks.to_be_bytes());
         bytes.extend(TIMEOUT_MS.to_be_bytes());
@@ -45,16 +43,16 @@ impl RequestHead {
         bytes.extend(1_i32.to_be_bytes());
         bytes.extend(partition.to_be_bytes());
         bytes.extend(length(batch_bytes).to_be_bytes());
-        let total = length(bytes.len() - 4 + batch_bytes).to_be_bytes();
-        bytes.splice(0..4, total);
-        Self { partition, bytes }
+        put_length(&mut bytes, batch_bytes);
+        let head_bytes = bytes.len();
+        Self { partition, bytes, head_bytes }
     }
-}
 
-/// Sets the correlation id of a head's copy.
-pub fn set_correlation(head: &mut [u8], correlation_id: i32) {
-    if let Some(place) = head.get_mut(CORRELATION_AT) {
-        place.copy_from_slice(&correlation_id.to_be_bytes());
+    /// The head, with its batch behind it.
+    #[must_use]
+    pub fn with_batch(mut self, batch: &[u8]) -> Self {
+        self.bytes.extend(batch);
+        self
     }
 }
 
@@ -100,20 +98,71 @@ impl Answer {
     }
 }
 
-fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (taken, after) = rest.split_first_chunk::<N>()?;
-    *rest = after;
-    Some(*taken)
+/// What a server reads of a produce request before it can answer.
+///
+/// ```text
+/// 0 .. length .. topic .. partition .. batch_start ......... frame_end
+/// |<---------- head_bytes ----------->|<------ batch ------>|
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProduceHead {
+    /// The request's correlation id.
+    pub correlation_id: i32,
+    /// The acks that are asked for.
+    pub acks: i16,
+    /// The topic's name, as it came.
+    pub topic: Vec<u8>,
+    /// The partition.
+    pub partition: i32,
+    /// Bytes before the batch, the frame's length included.
+    pub head_bytes: usize,
+    /// Bytes of the batch.
+    pub batch_bytes: usize,
 }
 
-fn put_string(out: &mut Vec<u8>, text: &str) {
-    out.extend(i16::try_from(text.len()).unwrap_or(i16::MAX).to_be_bytes());
-    out.extend(text.as_bytes());
-}
+impl ProduceHead {
+    /// Reads the start of a frame of version 7 with one partition, as [`RequestHead`] makes it;
+    /// `None` if there is too little of it yet, or if it is something else.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let mut rest = bytes;
+        let rest = &mut rest;
+        let _length: [u8; 4] = take(rest)?;
+        let _api_and_version: [u8; 4] = take(rest)?;
+        let correlation_id = i32::from_be_bytes(take(rest)?);
+        let client = usize::try_from(i16::from_be_bytes(take(rest)?)).ok()?;
+        *rest = rest.get(client..)?;
+        let _transactional_id: [u8; 2] = take(rest)?;
+        let acks = i16::from_be_bytes(take(rest)?);
+        let _timeout_and_topics: [u8; 8] = take(rest)?;
+        let name = usize::try_from(i16::from_be_bytes(take(rest)?)).ok()?;
+        let (topic, after) = rest.split_at_checked(name)?;
+        *rest = after;
+        let _partitions: [u8; 4] = take(rest)?;
+        let partition = i32::from_be_bytes(take(rest)?);
+        let batch_bytes = usize::try_from(i32::from_be_bytes(take(rest)?)).ok()?;
+        let head_bytes = bytes.len() - rest.len();
+        let topic = topic.to_vec();
+        Some(Self { correlation_id, acks, topic, partition, head_bytes, batch_bytes })
+    }
 
-/// A length as the wire writes it; the settings keep batches far below the limit.
-fn length(bytes: usize) -> i32 {
-    i32::try_from(bytes).unwrap_or(i32::MAX)
+    /// Appends the answer, with its length, to `out`.
+    pub fn put_answer(&self, error_code: i16, base_offset: i64, out: &mut Vec<u8>) {
+        let body = 4 + 4 + 2 + self.topic.len() + 4 + 4 + 2 + 8 + 8 + 8 + 4;
+        out.extend(length(body).to_be_bytes());
+        out.extend(self.correlation_id.to_be_bytes());
+        out.extend(1_i32.to_be_bytes());
+        out.extend(i16::try_from(self.topic.len()).unwrap_or(i16::MAX).to_be_bytes());
+        out.extend(&self.topic);
+        out.extend(1_i32.to_be_bytes());
+        out.extend(self.partition.to_be_bytes());
+        out.extend(error_code.to_be_bytes());
+        out.extend(base_offset.to_be_bytes());
+        // No log append time, and a log that starts at 0.
+        out.extend((-1_i64).to_be_bytes());
+        out.extend(0_i64.to_be_bytes());
+        out.extend(0_i32.to_be_bytes());
+    }
 }
 
 #[cfg(test)]
@@ -124,6 +173,7 @@ mod tests {
     use ringlog_broker::protocol::messages::{ProduceRequest, ProduceResponse};
 
     use super::*;
+    use crate::wire::set_correlation;
 
     #[test]
     fn the_broker_decodes_what_the_template_says() {
@@ -139,6 +189,20 @@ mod tests {
         assert_eq!(request.acks, -1);
         assert_eq!(request.topics[0].name, "topic");
         assert_eq!(request.topics[0].partitions[0].index, 3);
+    }
+
+    #[test]
+    fn a_server_reads_the_head_once_it_is_whole_and_its_answer_is_understood() {
+        let frame = RequestHead::new("topic", 3, -1, 5).bytes;
+        assert_eq!(ProduceHead::read(&frame[..frame.len() - 1]), None);
+        let head = ProduceHead::read(&frame).unwrap();
+        assert_eq!((head.head_bytes, head.batch_bytes), (frame.len(), 5));
+        assert_eq!((head.partition, head.acks), (3, -1));
+        let mut answer = Vec::new();
+        head.put_answer(0, 42, &mut answer);
+        assert_eq!(answer[..4], length(answer.len() - 4).to_be_bytes());
+        let expected = Answer { correlation_id: 0, partition: 3, error_code: 0, base_offset: 42 };
+        assert_eq!(Answer::decode(&answer[4..]), Ok(expected));
     }
 
     #[test]

@@ -4,8 +4,10 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::TcpStream;
 use std::time::Instant;
 
+use super::payload::Stamp;
 use crate::error::AnswerProblem;
-use crate::wire::{ANSWER_BYTES_MAX, Answer, RequestHead, set_correlation};
+use crate::wire::produce::{ANSWER_BYTES_MAX, Answer, RequestHead};
+use crate::wire::{next_frame, set_correlation};
 
 /// Requests written with one system call at most.
 const GATHER_MAX: usize = 16;
@@ -47,6 +49,7 @@ pub struct Connection {
     heads: Vec<RequestHead>,
     slots: Vec<Slot>,
     expects_answers: bool,
+    stamp: Option<Stamp>,
     queued: u64,
     written: u64,
     /// Bytes of request `written` that the socket has taken.
@@ -64,7 +67,9 @@ struct Slot {
 }
 
 impl Connection {
-    /// A connection over `stream` that sends to the partitions of `heads` in turn.
+    /// A connection over `stream` that sends to the partitions of `heads` in turn. With a
+    /// `stamp`, each head has its batch behind it, and each request gets the time at which it
+    /// should be sent.
     ///
     /// # Errors
     ///
@@ -74,6 +79,7 @@ impl Connection {
         heads: Vec<RequestHead>,
         depth: usize,
         expects_answers: bool,
+        stamp: Option<Stamp>,
     ) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
@@ -83,6 +89,7 @@ impl Connection {
             heads,
             slots: vec![slot; depth.max(1)],
             expects_answers,
+            stamp,
             queued: 0,
             written: 0,
             written_bytes: 0,
@@ -110,6 +117,12 @@ impl Connection {
         self.in_flight() < self.slots.len()
     }
 
+    /// Requests queued so far.
+    #[must_use]
+    pub fn queued(&self) -> u64 {
+        self.queued
+    }
+
     /// Requests answered so far.
     #[must_use]
     pub fn answered(&self) -> u64 {
@@ -126,6 +139,9 @@ impl Connection {
         slot.head.clear();
         slot.head.extend_from_slice(&head.bytes);
         set_correlation(&mut slot.head, correlation(number));
+        if let Some(stamp) = self.stamp {
+            stamp.write(&mut slot.head[head.head_bytes..], intended);
+        }
         slot.partition = head.partition;
         slot.intended = intended;
         self.queued += 1;
@@ -211,24 +227,20 @@ impl Connection {
         completed: &mut impl FnMut(Completion),
     ) -> Result<(), ConnectionError> {
         let mut taken = 0;
-        while let Some((length, rest)) =
-            self.received[taken..self.received_end].split_first_chunk::<4>()
+        while let Some(frame) =
+            next_frame(&self.received[taken..self.received_end], ANSWER_BYTES_MAX).map_err(
+                |stated| {
+                    let (frame_bytes, limit_bytes) = (stated.into(), ANSWER_BYTES_MAX);
+                    ConnectionError::Answer(AnswerProblem::TooLong { frame_bytes, limit_bytes })
+                },
+            )?
         {
-            let stated = i32::from_be_bytes(*length);
-            let length = usize::try_from(stated).ok().filter(|&length| length <= ANSWER_BYTES_MAX);
-            let Some(length) = length else {
-                return Err(ConnectionError::Answer(AnswerProblem::TooLong {
-                    frame_bytes: stated.into(),
-                    limit_bytes: ANSWER_BYTES_MAX,
-                }));
-            };
-            let Some(frame) = rest.get(..length) else { break };
             let answer = Answer::decode(frame).map_err(ConnectionError::Answer)?;
             let slot = &self.slots[index(self.answered, self.slots.len())];
             check(&answer, self.answered, self.written, slot.partition)
                 .map_err(ConnectionError::Answer)?;
             self.answered += 1;
-            taken += 4 + length;
+            taken += 4 + frame.len();
             completed(Completion { intended: slot.intended, answer: Some(answer) });
         }
         self.received.copy_within(taken..self.received_end, 0);

@@ -1,0 +1,4 @@
+//! Servers within this process, to measure the generator and the host against.
+
+pub mod floor;
+pub mod instant;
