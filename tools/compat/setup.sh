@@ -58,12 +58,9 @@ install_python_clients() {
 }
 
 install_jars() {
-    up_to_date jars "$here/pom.xml" && return 0
-    say 'fetching the Kafka jars'
-    rm -rf "$cache/jars"
-    nice -n 10 mvn -q -B -f "$here/pom.xml" dependency:copy-dependencies \
-        -DincludeScope=runtime -DoutputDirectory="$cache/jars"
-    stamp jars "$here/pom.xml"
+    # Jars that an older setup left would be on the class path beside the new ones.
+    [ -f "$cache/jars/.made-from" ] || rm -rf "$cache/jars"
+    "$here/kafka_jars.sh" "$cache/jars" >/dev/null
 }
 
 compile_java_driver() {
