@@ -15,6 +15,7 @@
 //! | [`report`] | what is printed |
 //! | [`histogram`] | latencies |
 //! | [`page_cache`] | making the kernel forget files |
+//! | [`child`] | a server that is started for a measurement |
 //! | [`server_process`] | the server's CPU time and memory |
 //! | [`admin`] | the topic: created, looked up |
 //! | [`args`], [`affinity`], [`error`] | settings that scenarios share, cores, what goes wrong |
@@ -27,6 +28,7 @@
 pub mod admin;
 pub mod affinity;
 pub mod args;
+pub mod child;
 pub mod cli;
 pub mod error;
 pub mod histogram;

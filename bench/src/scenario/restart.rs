@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use super::produce::bytes;
 use super::{Tell, in_words};
 use crate::admin;
 use crate::args::Acks;
+use crate::child::ServerChild;
 use crate::error::BenchError;
 use crate::load::batches::Batches;
 use crate::load::payload::Payload;
@@ -78,8 +79,9 @@ pub fn run(args: &RestartArgs, tell: Tell<'_>) -> Result<Report, BenchError> {
     let payload = Payload::new(bytes(args.record_size), bytes(args.batch_bytes))?;
     tell("starting", 0.0);
     let begun = Instant::now();
-    let mut broker = Broker::start(&args.command)?;
-    broker.wait_for(args)?;
+    let mut broker = start(args)?;
+    let patience = Duration::from_secs(args.patience);
+    broker.wait_until_it_answers(&args.bootstrap, &args.topic, patience)?;
     let started = begun.elapsed();
     let leaders = admin::prepare_topic(&args.bootstrap, &args.topic, args.partitions)?;
     let batch_bytes = u64::try_from(payload.bytes.len()).unwrap_or(u64::MAX);
@@ -89,7 +91,7 @@ pub fn run(args: &RestartArgs, tell: Tell<'_>) -> Result<Report, BenchError> {
     tell("killing and starting again", 1.0);
     broker.kill();
     let begun = Instant::now();
-    let broker = Broker::start(&args.command)?;
+    let broker = start(args)?;
     let (produced, fetched) = first_answers(args, &leaders, &before, &payload, begun)?;
     let after = whole(&args.topic, &leaders)?;
     drop(broker);
@@ -132,60 +134,11 @@ fn micros(took: Duration) -> f64 {
     took.as_secs_f64() * 1e6
 }
 
-/// The broker's process; killed when this is dropped.
-struct Broker {
-    command: String,
-    child: Child,
-}
-
-impl Broker {
-    fn start(command: &str) -> Result<Self, BenchError> {
-        let child = Command::new("sh")
-            .arg("-c")
-            .arg(format!("exec {command}"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .map_err(|error| Self::failure(command, error.to_string()))?;
-        Ok(Self { command: command.to_owned(), child })
-    }
-
-    /// Waits until the broker answers a request for metadata.
-    fn wait_for(&mut self, args: &RestartArgs) -> Result<(), BenchError> {
-        let deadline = Instant::now() + Duration::from_secs(args.patience);
-        loop {
-            let asked = admin::Server::connect(&args.bootstrap)
-                .and_then(|mut server| server.metadata(&args.topic));
-            let Err(error) = asked else { return Ok(()) };
-            if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(Self::failure(&self.command, format!("it ended with {status}")));
-            }
-            if Instant::now() >= deadline {
-                return Err(error);
-            }
-            thread::park_timeout(RETRY);
-        }
-    }
-
-    fn kill(mut self) {
-        self.end();
-    }
-
-    fn end(&mut self) {
-        // Both fail only where it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-
-    fn failure(command: &str, what: String) -> BenchError {
-        BenchError::Command { command: command.to_owned(), what }
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        self.end();
-    }
+/// Starts the broker that the settings name; a shell's line, which the broker takes the place of.
+fn start(args: &RestartArgs) -> Result<ServerChild, BenchError> {
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(format!("exec {}", args.command)).stdout(Stdio::null());
+    ServerChild::start(&args.command, &mut shell, None)
 }
 
 /// How long after `begun` the first produce request and the first fetch succeed, tried side by

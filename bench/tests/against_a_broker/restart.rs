@@ -1,36 +1,16 @@
 //! A broker that is killed: a process of its own, which is this test's program once more.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::os::fd::OwnedFd;
+use std::net::SocketAddr;
 
+use ringlog_bench::child::ReservedPort;
 use ringlog_bench::cli::Cli;
 use ringlog_bench::error::BenchError;
 use ringlog_bench::report::Report;
-use rustix::net::{AddressFamily, SocketType, bind, getsockname, socket, sockopt};
 
 use super::support::serve;
 
-const ADDRESS: &str = "RINGLOG_BENCH_TEST_ADDRESS";
-const FOLDER: &str = "RINGLOG_BENCH_TEST_FOLDER";
-
-/// A port that nobody else is given while this lives. The broker's sockets share it, as this one
-/// does not listen.
-struct Reserved {
-    _socket: OwnedFd,
-    address: SocketAddr,
-}
-
-impl Reserved {
-    fn new() -> Self {
-        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-        // The broker first looks, with a socket of the former kind, whether somebody listens.
-        sockopt::set_socket_reuseaddr(&socket, true).unwrap();
-        sockopt::set_socket_reuseport(&socket, true).unwrap();
-        bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let address = getsockname(&socket).unwrap().try_into().unwrap();
-        Self { _socket: socket, address }
-    }
-}
+pub(crate) const ADDRESS: &str = "RINGLOG_BENCH_TEST_ADDRESS";
+pub(crate) const FOLDER: &str = "RINGLOG_BENCH_TEST_FOLDER";
 
 fn run(command: &str, address: SocketAddr) -> Result<Report, BenchError> {
     let bootstrap = address.to_string();
@@ -43,16 +23,16 @@ fn run(command: &str, address: SocketAddr) -> Result<Report, BenchError> {
 #[test]
 fn a_killed_broker_serves_again_and_has_lost_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let reserved = Reserved::new();
+    let reserved = ReservedPort::new().unwrap();
     let program = std::env::current_exe().unwrap();
     let command = format!(
         "env {ADDRESS}={} {FOLDER}='{}' '{}' --ignored --exact \
          restart::a_broker_for_the_other_test",
-        reserved.address,
+        reserved.address(),
         folder.path().display(),
         program.display()
     );
-    let report = run(&command, reserved.address).unwrap();
+    let report = run(&command, reserved.address()).unwrap();
     assert!(report.is_clean(), "{report}");
     let figures = &report.measurements[0].figures;
     let names: Vec<_> = figures.iter().map(|figure| figure.name).collect();
@@ -62,7 +42,7 @@ fn a_killed_broker_serves_again_and_has_lost_nothing() {
 
 #[test]
 fn a_broker_that_does_not_start_is_an_error() {
-    let error = run("false", Reserved::new().address).unwrap_err();
+    let error = run("false", ReservedPort::new().unwrap().address()).unwrap_err();
     assert!(matches!(error, BenchError::Command { .. }), "{error}");
 }
 
