@@ -8,6 +8,7 @@ use crate::scenario::Tell;
 use crate::scenario::all::{self, AllArgs};
 use crate::scenario::catch_up::{self, CatchUpArgs};
 use crate::scenario::ceiling::{self, CeilingArgs};
+use crate::scenario::compare::{self, CompareArgs};
 use crate::scenario::connections::{self, ConnectionsArgs};
 use crate::scenario::end_to_end::{self, EndToEndArgs};
 use crate::scenario::floor::{self, FloorArgs};
@@ -107,6 +108,21 @@ pub enum Scenario {
     /// `floor` and `ceiling` need none, so they are not among them. With --json there is one line
     /// for each scenario.
     All(AllArgs),
+    /// Compare Ringlog with Kafka or any other broker: the same load on each, by turns.
+    ///
+    /// Starts Ringlog and its rivals, each on an empty folder of the same disk and pinned to the
+    /// same core, and puts load on one at a time while the others are idle. Rivals get minutes of
+    /// load first. Then every line of every scenario is measured in each round against one server
+    /// after the other, with a topic of its own that is deleted afterwards, and with the disk synced
+    /// in between. Each pair of a round has its ratio; the median is told with the lowest and the
+    /// highest, beside the servers' CPU time and memory. All servers that were started are killed at
+    /// the end, also after an error or Ctrl-C.
+    ///
+    /// Does not measure a cluster, a network, more than one core of a server (unless --server-cpu is
+    /// out of the way of a running one), TLS, or client libraries. A server that ran before keeps
+    /// its own core, disk and settings: whether that is fair is up to you. An idle JVM still uses
+    /// a little of its core, which is there for all alike.
+    Compare(CompareArgs),
     /// The least server that takes the same load with the same durability, on this machine.
     ///
     /// No broker is measured. A thread of this process receives, checks checksums, writes all that
@@ -178,6 +194,7 @@ impl Scenario {
     pub fn run(&self, tell: Tell<'_>, finished: &mut dyn FnMut(&Report)) -> Result<(), BenchError> {
         let report = match self {
             Self::All(args) => return all::run(args, tell, finished),
+            Self::Compare(args) => compare::run(args, tell),
             Self::Produce(args) => produce::run("produce", args, tell),
             Self::ProduceLarge(args) => produce::run("produce-large", args, tell),
             Self::ProduceSmall(args) => produce::run("produce-small", args, tell),

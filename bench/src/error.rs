@@ -116,6 +116,20 @@ pub enum BenchError {
         /// What happened.
         what: String,
     },
+    /// Kafka's jars cannot be found.
+    #[error("cannot find Kafka's jars: {what}")]
+    Jars {
+        /// What is missing.
+        what: String,
+    },
+    /// A scenario needs no server, or starts one itself.
+    #[error(
+        "`{scenario}` cannot be compared: it is not run against a server that is there already"
+    )]
+    NotCompared {
+        /// The scenario, as it was asked for.
+        scenario: String,
+    },
     /// What was acknowledged is not there any more.
     #[error("partition {partition} of {topic} has lost {lost} acknowledged records")]
     Lost {
@@ -126,7 +140,7 @@ pub enum BenchError {
         /// Records that are missing.
         lost: i64,
     },
-    /// A scenario's settings cannot be made out of those of `all`.
+    /// A scenario's command line, which another scenario has made, cannot be read.
     #[error("cannot set a scenario up")]
     Line {
         /// What is wrong with its command line.

@@ -1,5 +1,6 @@
 //! What a scenario has found, as text and as JSON.
 
+pub mod comparison;
 pub mod environment;
 pub mod measurement;
 
@@ -7,6 +8,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use self::comparison::Comparison;
 use self::environment::Environment;
 use self::measurement::{Figure, Flow, Measurement, Problems};
 
@@ -23,6 +25,10 @@ pub struct Report {
     pub measurements: Vec<Measurement>,
     /// What a person should take away, a sentence each.
     pub verdict: Vec<String>,
+    /// The lines of several servers beside each other, where servers were compared; such a report
+    /// has them here alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
 }
 
 impl Report {
@@ -43,21 +49,40 @@ impl Report {
         }
         // Settings are plain structures, which JSON always takes.
         let settings = serde_json::to_value(settings).unwrap_or_default();
-        Self { scenario, settings, environment, measurements, verdict }
+        Self { scenario, settings, environment, measurements, verdict, comparison: None }
+    }
+
+    /// The report of a comparison. What holds of single lines is not told of each: their ratios are
+    /// what counts, and JSON has the lines.
+    #[must_use]
+    pub fn of_comparison(
+        settings: &impl Serialize,
+        comparison: Comparison,
+        mut verdict: Vec<String>,
+    ) -> Self {
+        verdict.extend(comparison.runs.iter().filter_map(|run| {
+            let name = comparison.contenders.get(run.contender).map_or("", |one| &one.name);
+            let told = little_headroom(&run.measurement).or(rate_missed(&run.measurement))?;
+            Some(format!("{name}, {}, round {}: {told}", run.scenario, run.round))
+        }));
+        let comparison = Some(comparison);
+        Self { comparison, ..Self::new("compare", settings, Vec::new(), verdict) }
     }
 
     /// Whether the server did what it promised: no errors, every batch with offsets of its own.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.measurements.iter().all(|one| one.problems.is_empty())
+        let compared = self.comparison.iter().flat_map(|comparison| &comparison.runs);
+        let compared = compared.map(|run| &run.measurement);
+        self.measurements.iter().chain(compared).all(|one| one.problems.is_empty())
     }
 }
 
 fn little_headroom(one: &Measurement) -> Option<String> {
     let ceiling = one.ceiling.filter(|ceiling| ceiling.headroom < 1.5)?;
-    let shared = if ceiling.peer_has_own_core { "" } else { " sharing its core with its peer," };
+    let shared = if ceiling.peer_has_own_core { "" } else { ", sharing its core with its peer," };
     Some(format!(
-        "{}: the generator, {shared} had a headroom of {:.1} x only, so this may be its own limit.",
+        "{}: the generator{shared} had a headroom of {:.1} x only, so this may be its own limit.",
         one.name, ceiling.headroom
     ))
 }
@@ -82,6 +107,9 @@ impl fmt::Display for Report {
         )?;
         for one in &self.measurements {
             write!(f, "\n{one}")?;
+        }
+        if let Some(comparison) = &self.comparison {
+            write!(f, "\n{comparison}")?;
         }
         writeln!(f)?;
         for sentence in &self.verdict {

@@ -3,6 +3,7 @@
 pub mod all;
 pub mod catch_up;
 pub mod ceiling;
+pub mod compare;
 pub mod connections;
 pub mod end_to_end;
 pub mod fill;

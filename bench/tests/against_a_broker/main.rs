@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod all;
+mod compare;
 mod log;
 mod restart;
 mod support;

@@ -22,6 +22,11 @@ impl Broker {
         Self { server: Some(server), _folder: folder }
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> String {
+        self.server.as_ref().unwrap().address().to_string()
+    }
+
     /// Runs `SCENARIO OPTIONS...` for half a second a line.
     pub(crate) fn run(&self, line: &str) -> Result<Report, BenchError> {
         self.reports(line).map(|mut reports| reports.remove(0))
@@ -29,7 +34,7 @@ impl Broker {
 
     /// The same for `all`, which has a report for each scenario.
     pub(crate) fn reports(&self, line: &str) -> Result<Vec<Report>, BenchError> {
-        let bootstrap = self.server.as_ref().unwrap().address().to_string();
+        let bootstrap = self.address();
         let (scenario, rest) = line.split_once(' ').unwrap_or((line, ""));
         let fixed = ["bench", scenario, "--bootstrap", &bootstrap];
         let duration = if rest.contains("--duration") { "" } else { "--duration 0.5" };
