@@ -33,7 +33,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Creates `topic` with `partitions` partitions unless it is there, and gives the address of the
-/// leader of each of its first `partitions` partitions.
+/// leader of each of its first `partitions` partitions. Each leader knows by then that it is one:
+/// Kafka tells who leads a new partition a moment before the leader itself has heard of it.
 ///
 /// # Errors
 ///
@@ -58,6 +59,7 @@ pub fn prepare_topic(
         }
         if code == 0
             && let Some(leaders) = leaders(&metadata, topic, partitions)?
+            && (!asked_to_create || all_lead(topic, &leaders)?)
         {
             return Ok(leaders);
         }
@@ -67,6 +69,20 @@ pub fn prepare_topic(
             return Err(BenchError::Topic { topic: topic.to_owned(), step, code });
         }
         std::thread::park_timeout(POLL_INTERVAL);
+    }
+}
+
+/// Whether each of `leaders` knows that it leads its partitions.
+fn all_lead(topic: &str, leaders: &BTreeMap<i32, String>) -> Result<bool, BenchError> {
+    let not_yet = [
+        ErrorCode::UnknownTopicOrPartition.code(),
+        ErrorCode::LeaderNotAvailable.code(),
+        ErrorCode::NotLeaderOrFollower.code(),
+    ];
+    match offsets(topic, leaders, At::End) {
+        Ok(_) => Ok(true),
+        Err(BenchError::Topic { code, .. }) if not_yet.contains(&code) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -31,6 +31,10 @@ impl Comparison {
                 Some(format!("{} {median} x ({min} to {max})", figure.name))
             })
             .collect();
+        if told.is_empty() {
+            // One of them broke off in every round.
+            return None;
+        }
         let at_a_rate = if line.keeps_a_rate { " at the same rate" } else { "" };
         let (scenario, name, told) = (line.scenario, &line.name, told.join(", "));
         Some(format!("{scenario}, {name}: {own} over {other}{at_a_rate}: {told}."))
@@ -103,6 +107,7 @@ pub fn in_figures(spread: Spread) -> String {
 #[must_use]
 pub fn in_digits(figure: f64) -> String {
     let digits = match figure.abs() {
+        0.0 => 0,
         ..0.1 => 4,
         ..10.0 => 2,
         ..100.0 => 1,
@@ -118,6 +123,7 @@ mod tests {
     #[test]
     fn a_small_ratio_does_not_read_as_nothing() {
         assert_eq!(in_digits(0.0023), "0.0023");
+        assert_eq!(in_digits(0.0), "0");
         assert_eq!(in_digits(2.345), "2.35");
         assert_eq!(in_digits(1234.5), "1234");
     }
