@@ -1,5 +1,7 @@
 //! The command line: a subcommand for each scenario.
 
+use std::path::PathBuf;
+
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::error::BenchError;
@@ -27,6 +29,10 @@ pub struct Cli {
     /// Print one JSON object instead of text: settings, machine, all figures, full histograms.
     #[arg(long, global = true)]
     pub json: bool,
+    /// Write a page with tables and plots to this file as well. It holds all it needs: it loads
+    /// nothing and runs no script.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 /// What can be measured.

@@ -168,6 +168,14 @@ pub enum BenchError {
         /// Answers with an error so far.
         count: u64,
     },
+    /// A plot of the HTML page cannot be drawn.
+    #[error("cannot draw the plot {title}: {what}")]
+    Plot {
+        /// What it is called.
+        title: String,
+        /// What the plotting library says.
+        what: String,
+    },
     /// A worker thread ended without a result.
     #[error("a load thread panicked")]
     Worker,

@@ -220,3 +220,51 @@ pub fn float(value: u64) -> f64 {
 pub fn float_of(value: usize) -> f64 {
     float(u64::try_from(value).unwrap_or(u64::MAX))
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::args::{Acks, Timing};
+    use crate::load::payload::Payload;
+    use crate::load::tally::Tally;
+    use crate::load::{Leaders, Reading};
+
+    /// A second in which `answered` requests were answered, for 10 us of CPU time each.
+    pub(crate) fn measurement(answered: u64) -> Measurement {
+        let (leaders, payload) = (Leaders::new(), Payload::new(100, 1).unwrap());
+        let plan = Plan {
+            topic: "t",
+            leaders: &leaders,
+            payload: &payload,
+            connections: 1,
+            depth: 1,
+            acks: Acks::All,
+            rate: None,
+            timing: Timing { duration: 1.0, warmup: 0.0 },
+            threads: 1,
+            cpu: &[],
+            server: None,
+            requests_max: None,
+            reading: Reading::none(),
+        };
+        let mut tally = Tally::default();
+        for micros in 1..=answered {
+            tally.latencies.record(Duration::ZERO, Duration::from_micros(micros));
+        }
+        (tally.answered, tally.counted) = (answered, Duration::from_secs(1));
+        let server_cpu = Some(Duration::from_micros(10 * answered));
+        let outcome = Outcome { tally, server_cpu, server_resident_bytes: Some(1 << 20) };
+        Measurement::new("a line", &plan, &outcome)
+    }
+
+    #[test]
+    fn cpu_time_is_told_for_each_request_and_each_mb() {
+        let one = measurement(200);
+        let server = one.server.unwrap();
+        assert_eq!(server.cpu_us_per_request, Some(10.0));
+        let mb = float_of(one.batch_bytes) / 1e6;
+        assert!((server.cpu_us_per_mb_produced.unwrap() * mb - 10.0).abs() < 1e-9);
+    }
+}

@@ -1,7 +1,8 @@
-//! What a scenario has found, as text and as JSON.
+//! What a scenario has found, as text, as JSON and as an HTML page.
 
 pub mod comparison;
 pub mod environment;
+pub mod html;
 pub mod measurement;
 
 use std::fmt;

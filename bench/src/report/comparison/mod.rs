@@ -122,7 +122,7 @@ pub struct Ratio {
 }
 
 /// A figure, its unit, and where it is found.
-type Column = (&'static str, &'static str, fn(&Measurement) -> Option<f64>);
+pub(super) type Column = (&'static str, &'static str, fn(&Measurement) -> Option<f64>);
 
 impl Comparison {
     /// A comparison of which nothing has run.
@@ -164,7 +164,7 @@ impl Comparison {
 }
 
 /// The figures that a line is about.
-fn columns(one: &Measurement) -> Vec<Column> {
+pub(super) fn columns(one: &Measurement) -> Vec<Column> {
     let is_large = one.batch_bytes >= LARGE_BATCH_BYTES;
     let (throughput, cpu): (Column, Column) = match (&one.produced, &one.fetched) {
         (_, Some(_)) if is_large => (
@@ -225,36 +225,7 @@ fn ratio(runs: &[&Run], rival: usize, of: fn(&Measurement) -> Option<f64>) -> Ra
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::{Acks, Timing};
-    use crate::load::payload::Payload;
-    use crate::load::tally::Tally;
-    use crate::load::{Leaders, Outcome, Plan, Reading};
-
-    /// A second in which `answered` requests were answered, for 10 us of CPU time each.
-    fn measurement(answered: u64) -> Measurement {
-        use std::time::Duration;
-        let (leaders, payload) = (Leaders::new(), Payload::new(100, 1).unwrap());
-        let plan = Plan {
-            topic: "t",
-            leaders: &leaders,
-            payload: &payload,
-            connections: 1,
-            depth: 1,
-            acks: Acks::All,
-            rate: None,
-            timing: Timing { duration: 1.0, warmup: 0.0 },
-            threads: 1,
-            cpu: &[],
-            server: None,
-            requests_max: None,
-            reading: Reading::none(),
-        };
-        let mut tally = Tally::default();
-        (tally.answered, tally.counted) = (answered, Duration::from_secs(1));
-        let server_cpu = Some(Duration::from_micros(10 * answered));
-        let outcome = Outcome { tally, server_cpu, server_resident_bytes: Some(1 << 20) };
-        Measurement::new("a line", &plan, &outcome)
-    }
+    use crate::report::measurement::tests::measurement;
 
     fn comparison(runs: &[(usize, u32, u64)]) -> Comparison {
         let contender = |name: &str| ContenderReport {
