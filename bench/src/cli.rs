@@ -12,6 +12,7 @@ use crate::scenario::catch_up::{self, CatchUpArgs};
 use crate::scenario::ceiling::{self, CeilingArgs};
 use crate::scenario::compare::{self, CompareArgs};
 use crate::scenario::connections::{self, ConnectionsArgs};
+use crate::scenario::device::{self, DeviceArgs};
 use crate::scenario::end_to_end::{self, EndToEndArgs};
 use crate::scenario::floor::{self, FloorArgs};
 use crate::scenario::many_partitions::{self, ManyPartitionsArgs};
@@ -111,7 +112,7 @@ pub enum Scenario {
     /// That is produce, produce-large, produce-small, end-to-end, tail-fanout, connections,
     /// many-partitions and catch-up, each with its own defaults but for the options given here. Takes
     /// some minutes, and some disk: see --size-mib. `restart` starts a broker of its own, and
-    /// `floor` and `ceiling` need none, so they are not among them. With --json there is one line
+    /// `floor`, `device` and `ceiling` need none, so they are not among them. With --json there is one line
     /// for each scenario.
     All(AllArgs),
     /// Compare Ringlog with Kafka or any other broker: the same load on each, by turns.
@@ -137,8 +138,18 @@ pub enum Scenario {
     /// that keeps what it gets has it, and takes as much of the disk as is written meanwhile.
     ///
     /// The floor's CPU time is its thread's; what the kernel does for it in other threads is not
-    /// counted. Run it with the same options as `produce`, and compare.
+    /// counted. Run it with the same options as `produce`, and compare. `device` measures the disk
+    /// alone.
     Floor(FloorArgs),
+    /// What the disk does by itself: writes and reads of several sizes, some of them in flight.
+    ///
+    /// Neither a broker nor a network is measured. Writes and reads are direct, go through a bare
+    /// ring from one thread, and follow each other in one file, which is a prewritten circle or
+    /// fresh space as a log has it. Synced writes are on stable storage when they are counted, as
+    /// far as the device tells the truth. What a host beneath a virtual machine keeps in its own
+    /// cache is read from there; neither random access nor the kernel's cache is measured. A figure
+    /// of a single second is rough: repeat it with a longer --duration if it matters.
+    Device(DeviceArgs),
     /// Measure the load generator itself, against a peer that answers at once.
     ///
     /// No server is measured. The peer is a thread of this process, on a core of its own if there
@@ -211,6 +222,7 @@ impl Scenario {
             Self::Connections(args) => connections::run(args, tell),
             Self::Restart(args) => restart::run(args, tell),
             Self::Floor(args) => floor::run(args, tell),
+            Self::Device(args) => device::run(args, tell),
             Self::Ceiling(args) => ceiling::run(args, tell),
         }?;
         finished(&report);

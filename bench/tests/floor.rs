@@ -1,4 +1,4 @@
-//! The floor: that it does what a server must, and no faster than that.
+//! The floor, which does what a server must and no faster than that, and the bare device beneath it.
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -84,4 +84,21 @@ fn the_floor_takes_a_load_on_both_grounds() {
         assert!(one.latency().unwrap().summary.count > 0, "{report}");
         assert!(one.figures.iter().all(|figure| figure.value > 0.0), "{report}");
     }
+}
+
+#[test]
+fn the_bare_device_is_measured_in_every_way_and_its_files_go() {
+    let folder = folder();
+    let line = "bench device --duration 0.05 --size 4096,65536 --depth 1,3 --dir";
+    let line = line.split_whitespace().chain([folder.path().to_str().unwrap()]);
+    let report = Cli::read(line).unwrap().scenario.reports().unwrap().remove(0);
+    let cells = &report.device.as_ref().unwrap().cells;
+    assert_eq!(cells.len(), 5 * 2 * 2, "{report}");
+    for cell in cells {
+        assert!(cell.mb_per_s > 0.0 && cell.latency.p50_us > 0.0, "{report}");
+        assert_eq!(cell.latency.count > 0, cell.per_s > 0.0, "{report}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    let page = ringlog_bench::report::html::page(&[report]).unwrap();
+    assert!(page.contains("synced write, fresh space"), "{page}");
 }

@@ -1,6 +1,7 @@
 //! What a scenario has found, as text, as JSON and as an HTML page.
 
 pub mod comparison;
+pub mod device;
 pub mod environment;
 pub mod html;
 pub mod measurement;
@@ -10,6 +11,7 @@ use std::fmt;
 use serde::Serialize;
 
 use self::comparison::Comparison;
+use self::device::DeviceReport;
 use self::environment::Environment;
 use self::measurement::{Figure, Flow, Measurement, Problems};
 
@@ -30,6 +32,9 @@ pub struct Report {
     /// has them here alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comparison: Option<Comparison>,
+    /// What the bare device does, where that was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceReport>,
 }
 
 impl Report {
@@ -50,7 +55,8 @@ impl Report {
         }
         // Settings are plain structures, which JSON always takes.
         let settings = serde_json::to_value(settings).unwrap_or_default();
-        Self { scenario, settings, environment, measurements, verdict, comparison: None }
+        let (comparison, device) = (None, None);
+        Self { scenario, settings, environment, measurements, verdict, comparison, device }
     }
 
     /// The report of a comparison. What holds of single lines is not told of each: their ratios are
@@ -68,6 +74,17 @@ impl Report {
         }));
         let comparison = Some(comparison);
         Self { comparison, ..Self::new("compare", settings, Vec::new(), verdict) }
+    }
+
+    /// The report of a bare device.
+    #[must_use]
+    pub fn of_device(
+        settings: &impl Serialize,
+        device: DeviceReport,
+        verdict: Vec<String>,
+    ) -> Self {
+        let device = Some(device);
+        Self { device, ..Self::new("device", settings, Vec::new(), verdict) }
     }
 
     /// Whether the server did what it promised: no errors, every batch with offsets of its own.
@@ -111,6 +128,9 @@ impl fmt::Display for Report {
         }
         if let Some(comparison) = &self.comparison {
             write!(f, "\n{comparison}")?;
+        }
+        if let Some(device) = &self.device {
+            write!(f, "\n{device}")?;
         }
         writeln!(f)?;
         for sentence in &self.verdict {

@@ -5,6 +5,7 @@ pub mod catch_up;
 pub mod ceiling;
 pub mod compare;
 pub mod connections;
+pub mod device;
 pub mod end_to_end;
 pub mod fill;
 pub mod floor;

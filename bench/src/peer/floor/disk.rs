@@ -15,7 +15,7 @@ use serde::Serialize;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Bytes of the unit of direct I/O.
-const BLOCK: usize = 4096;
+pub(in crate::peer) const BLOCK: usize = 4096;
 /// Writes in flight, as many as one of Ringlog's logs has.
 const WRITES: usize = 4;
 /// Bytes at which a write is full, unless one batch is larger.
@@ -23,7 +23,7 @@ const WRITE_BYTES: usize = 256 * 1024;
 /// Bytes of the file that is written in a circle.
 const CIRCLE_BYTES: u64 = 64 * 1024 * 1024;
 /// Bytes by which a file of fresh ground grows.
-const FRESH_BYTES: u64 = 1024 * 1024 * 1024;
+pub(in crate::peer) const FRESH_BYTES: u64 = 1024 * 1024 * 1024;
 
 /// What is written on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -38,7 +38,13 @@ pub enum Ground {
 /// Memory as direct I/O wants it.
 #[derive(Clone, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(4096))]
-struct Block([u8; BLOCK]);
+pub(in crate::peer) struct Block([u8; BLOCK]);
+
+impl Default for Block {
+    fn default() -> Self {
+        Self([0; BLOCK])
+    }
+}
 
 /// A buffer, and those who wait for it to be durable.
 struct Write<T> {
@@ -77,7 +83,7 @@ impl<T> Disk<T> {
     pub(super) fn new(folder: &Path, ground: Ground, batch_bytes_max: usize) -> io::Result<Self> {
         let write_bytes = batch_bytes_max.max(WRITE_BYTES).next_multiple_of(BLOCK);
         let write = || Write {
-            blocks: vec![Block([0; BLOCK]); write_bytes / BLOCK],
+            blocks: vec![Block::default(); write_bytes / BLOCK],
             used: 0,
             waiting: Vec::new(),
             state: State::Free,
@@ -100,7 +106,7 @@ impl<T> Disk<T> {
     fn prepare(&mut self) -> io::Result<()> {
         match self.ground {
             Ground::Prewritten => {
-                let zeros = vec![Block([0; BLOCK]); WRITE_BYTES / BLOCK];
+                let zeros = vec![Block::default(); WRITE_BYTES / BLOCK];
                 let zeros = zeros.as_bytes();
                 self.length = CIRCLE_BYTES;
                 for position in (0..CIRCLE_BYTES).step_by(WRITE_BYTES) {

@@ -5,7 +5,7 @@
 //! is done. There is no index, no recovery, no offset that would survive, and all partitions are
 //! one file. What a broker reaches of this is what its being a broker costs.
 
-mod disk;
+pub(super) mod disk;
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, Read, Write};

@@ -83,6 +83,9 @@ fn section(report: &Report) -> Result<String, BenchError> {
     if let Some(comparison) = &report.comparison {
         body.push_str(&tables::contenders(comparison));
     }
+    if let Some(device) = &report.device {
+        body.push_str(&tables::device(device));
+    }
     for group in groups(report) {
         body.push_str(&drawn(&group)?);
     }

@@ -4,6 +4,7 @@ use super::Text;
 use super::groups::Group;
 use crate::report::comparison::text::{in_digits, in_figures};
 use crate::report::comparison::{ComparedLine, Comparison, Spread};
+use crate::report::device::{DEVICE_HEADINGS, DeviceReport};
 use crate::report::measurement::{Figure, Flow, Measurement, float};
 
 const HEADINGS: &[&str] = &[
@@ -54,6 +55,14 @@ pub fn contenders(comparison: &Comparison) -> String {
         .iter()
         .map(|one| row("td", [one.name.clone(), one.told.clone(), one.warmup_s.to_string()]))
         .collect();
+    table(head, &rows)
+}
+
+/// What the bare device does.
+#[must_use]
+pub fn device(report: &DeviceReport) -> String {
+    let head = DEVICE_HEADINGS.map(str::to_owned);
+    let rows: String = report.cells.iter().map(|cell| row("td", cell.texts())).collect();
     table(head, &rows)
 }
 
