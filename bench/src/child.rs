@@ -16,11 +16,16 @@ use crate::error::BenchError;
 /// Between two tries to reach it.
 const RETRY: Duration = Duration::from_millis(1);
 
-/// The server's process; killed when this is dropped.
+/// Waits until its standard input ends, as it does however this program ends, and kills a process.
+/// What ends this program is not for the watch: it has work to do then.
+const WATCH: &str = "trap '' INT TERM HUP; cat >/dev/null; kill -9 \"$1\"";
+
+/// The server's process; killed when this is dropped, and also when this program is killed itself.
 #[derive(Debug)]
 pub struct ServerChild {
     line: String,
     child: Child,
+    watch: Child,
 }
 
 impl ServerChild {
@@ -37,8 +42,18 @@ impl ServerChild {
     ) -> Result<Self, BenchError> {
         command.stdin(Stdio::null());
         let child = pinned(cpu, || command.spawn())?;
-        let child = child.map_err(|error| failure(line, error.to_string()))?;
-        Ok(Self { line: line.to_owned(), child })
+        let mut child = child.map_err(|error| failure(line, error.to_string()))?;
+        let mut watch = Command::new("sh");
+        watch.args(["-c", WATCH, "sh", &child.id().to_string()]);
+        // It is told nothing: that its input ends is all that it waits for.
+        watch.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        match watch.spawn() {
+            Ok(watch) => Ok(Self { line: line.to_owned(), child, watch }),
+            Err(source) => {
+                let _ = child.kill().and_then(|()| child.wait());
+                Err(BenchError::System { what: "watch over a server", source })
+            }
+        }
     }
 
     /// The process.
@@ -79,9 +94,12 @@ impl ServerChild {
     }
 
     fn end(&mut self) {
-        // Both fail only where it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // The watch first: once the server is gone, its number may be another process's. All of
+        // this fails only where they have ended already.
+        for child in [&mut self.watch, &mut self.child] {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
@@ -148,6 +166,7 @@ impl ReservedPort {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+    use std::os::unix::process::ExitStatusExt;
 
     use super::*;
 
@@ -159,6 +178,15 @@ mod tests {
         let output = pinned(Some(core), command).unwrap().unwrap();
         assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), "1");
         assert_eq!(std::thread::available_parallelism().unwrap(), before);
+    }
+
+    #[test]
+    fn a_server_does_not_outlive_the_program_that_started_it() {
+        let mut command = Command::new("sleep");
+        let mut server = ServerChild::start("sleep", command.arg("600"), None).unwrap();
+        // All that this program holds of the watch is closed when it ends, in whichever way.
+        drop(server.watch.stdin.take());
+        assert_eq!(server.child.wait().unwrap().signal(), Some(9));
     }
 
     #[test]

@@ -110,25 +110,24 @@ pub enum Scenario {
     /// Run the scenarios that need nothing but a running server, one after the other.
     ///
     /// That is produce, produce-large, produce-small, end-to-end, tail-fanout, connections,
-    /// many-partitions and catch-up, each with its own defaults but for the options given here. Takes
-    /// some minutes, and some disk: see --size-mib. `restart` starts a broker of its own, and
-    /// `floor`, `device` and `ceiling` need none, so they are not among them. With --json there is one line
-    /// for each scenario.
+    /// many-partitions and catch-up, each with its own defaults but for the options given here.
+    /// Takes some minutes, and some disk: see --size-mib. `restart` and `compare` start brokers of
+    /// their own, and `floor`, `device` and `ceiling` need none, so they are not among them. With
+    /// --json there is one line for each scenario.
     All(AllArgs),
     /// Compare Ringlog with Kafka or any other broker: the same load on each, by turns.
     ///
     /// Starts Ringlog and its rivals, each on an empty folder of the same disk and pinned to the
     /// same core, and puts load on one at a time while the others are idle. Rivals get minutes of
     /// load first. Then every line of every scenario is measured in each round against one server
-    /// after the other, with a topic of its own that is deleted afterwards, and with the disk synced
-    /// in between. Each pair of a round has its ratio; the median is told with the lowest and the
-    /// highest, beside the servers' CPU time and memory. All servers that were started are killed at
-    /// the end, also after an error or Ctrl-C.
+    /// after the other, with a topic of its own that is deleted afterwards, and with the disk
+    /// synced in between. Each pair of a round has its ratio; the median is told with the lowest
+    /// and the highest, beside the servers' CPU time and memory. Servers that were started are
+    /// killed at the end, however this program ends.
     ///
-    /// Does not measure a cluster, a network, more than one core of a server (unless --server-cpu is
-    /// out of the way of a running one), TLS, or client libraries. A server that ran before keeps
-    /// its own core, disk and settings: whether that is fair is up to you. An idle JVM still uses
-    /// a little of its core, which is there for all alike.
+    /// Does not measure a cluster, a network, TLS, client libraries, or more than one core of a
+    /// server. A server that ran before keeps its own core, disk and settings: whether that is fair
+    /// is up to you. An idle JVM still uses a little of its core, which is there for all alike.
     Compare(CompareArgs),
     /// The least server that takes the same load with the same durability, on this machine.
     ///
