@@ -7,6 +7,9 @@ use serde::Serialize;
 use crate::histogram::LatencyReport;
 use crate::load::{Outcome, Plan};
 
+/// A rate is kept from this share of it on.
+const RATE_KEPT: f64 = 0.99;
+
 /// What went through, one way.
 #[derive(Debug, Clone, Serialize)]
 pub struct Flow {
@@ -189,6 +192,12 @@ impl Measurement {
         }
     }
 
+    /// Whether it is of an open loop that the server kept up with, but for a hundredth.
+    #[must_use]
+    pub fn keeps_a_rate(&self) -> bool {
+        self.rate.is_some_and(|rate| rate.achieved >= RATE_KEPT)
+    }
+
     /// The latency that the line is about: end to end where that was timed, else of the answers.
     #[must_use]
     pub fn latency(&self) -> Option<&LatencyReport> {
@@ -257,6 +266,15 @@ pub(crate) mod tests {
         let server_cpu = Some(Duration::from_micros(10 * answered));
         let outcome = Outcome { tally, server_cpu, server_resident_bytes: Some(1 << 20) };
         Measurement::new("a line", &plan, &outcome)
+    }
+
+    #[test]
+    fn a_rate_is_kept_only_where_one_was_asked_for_and_reached() {
+        let at = |achieved| RateReport { asked_records_per_s: 10.0, achieved, unsent: 0 };
+        let with = |rate| Measurement { rate, ..measurement(1) };
+        assert!(!with(None).keeps_a_rate());
+        assert!(with(Some(at(0.995))).keeps_a_rate());
+        assert!(!with(Some(at(0.4))).keeps_a_rate());
     }
 
     #[test]

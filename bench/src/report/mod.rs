@@ -106,7 +106,7 @@ fn little_headroom(one: &Measurement) -> Option<String> {
 }
 
 fn rate_missed(one: &Measurement) -> Option<String> {
-    let rate = one.rate.filter(|rate| rate.achieved < 0.99)?;
+    let rate = one.rate.filter(|_| !one.keeps_a_rate())?;
     Some(format!(
         "{}: the rate was not held ({:.1} % of it), so latencies are those of a growing queue.",
         one.name,

@@ -91,7 +91,7 @@ pub struct ComparedLine {
     pub scenario: &'static str,
     /// Which of its lines.
     pub name: String,
-    /// Whether it kept a rate, so that throughput says nothing.
+    /// Whether all kept a rate, so that throughput says nothing.
     pub keeps_a_rate: bool,
     /// The figures.
     pub figures: Vec<ComparedFigure>,
@@ -145,7 +145,7 @@ impl Comparison {
         let line = |(scenario, name, runs): (&'static str, &str, Vec<&Run>)| ComparedLine {
             scenario,
             name: name.to_owned(),
-            keeps_a_rate: runs.iter().any(|run| run.measurement.rate.is_some()),
+            keeps_a_rate: runs.iter().all(|run| run.measurement.keeps_a_rate()),
             figures: self.figures(&runs),
         };
         lines.into_iter().map(line).collect()

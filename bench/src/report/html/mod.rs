@@ -1,5 +1,5 @@
-//! Reports as one HTML page that needs nothing else: no script, no style sheet, no font, no image is
-//! loaded.
+//! Reports as one HTML page that needs nothing else: no script, no style sheet, no font, no image
+//! is loaded.
 //!
 //! | module | holds |
 //! |---|---|
@@ -13,7 +13,7 @@ pub mod tables;
 
 use std::fmt::{self, Write};
 
-use self::groups::{Group, groups};
+use self::groups::Group;
 use super::Report;
 use crate::error::BenchError;
 
@@ -86,7 +86,7 @@ fn section(report: &Report) -> Result<String, BenchError> {
     if let Some(device) = &report.device {
         body.push_str(&tables::device(device));
     }
-    for group in groups(report) {
+    for group in groups::groups(report) {
         body.push_str(&drawn(&group)?);
     }
     Ok(format!(

@@ -203,7 +203,8 @@ fn verdict(args: &CompareArgs, comparison: &Comparison, cores: &Cores) -> Vec<St
     let is_jvm = args.rival.iter().any(Rival::is_kafka);
     if is_jvm && args.rival_warmup < JVM_WARMUP_S {
         verdict.push(format!(
-            "Kafka was under load for {} s before; a JVM needs minutes, so its figures are too low.",
+            "Kafka was under load for {} s before; a JVM needs minutes, so its figures are too \
+             low.",
             args.rival_warmup
         ));
     }
