@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the compatibility suite needs and a fresh Debian with Rust, Java 17 and Python 3.11
-# lacks. Safe to run again: each part leaves a stamp of what it was made from and is skipped while
-# that has not changed.
+# Installs what the compatibility suite needs, and valgrind for `.ci/run counts`, that a fresh Debian
+# with Rust, Java 17 and Python 3.11 lacks. Safe to run again: each part leaves a stamp of what it was
+# made from and is skipped while that has not changed.
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -16,7 +16,7 @@ say() { printf 'setup: %s\n' "$*"; }
 
 install_debian_packages() {
     local missing=() package
-    for package in kcat strace build-essential zlib1g-dev python3-venv; do
+    for package in kcat strace valgrind build-essential zlib1g-dev python3-venv; do
         dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' \
             || missing+=("$package")
     done
