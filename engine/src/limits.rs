@@ -20,9 +20,11 @@ pub const SECTOR_BYTES: usize = 512;
 pub const BUFFER_REGION_BYTES: usize = 1 << 20;
 
 /// Bytes of the buffers that regions are cut into. Each class is four times the one before, so
-/// that a buffer wastes at most three quarters of its memory; a larger buffer has a mapping of
-/// its own.
-pub const BUFFER_CLASSES_BYTES: [usize; 5] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20];
+/// that a buffer wastes at most three quarters of its memory, but for the second: a few records
+/// behind a partial block are what thousands of logs have in memory at once. A larger buffer has a
+/// mapping of its own.
+pub const BUFFER_CLASSES_BYTES: [usize; 6] =
+    [4 << 10, 8 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20];
 
 /// Regions that one ring registers as fixed buffers at most (4 GiB of buffers; the kernel's own
 /// limit is 16,384). Buffers of further regions are read and written as plain ones.

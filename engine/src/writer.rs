@@ -72,9 +72,9 @@ impl<I: Io> Writer<I> {
         }
     }
 
-    /// Whether logs wait to be put into their segments.
-    pub(crate) fn is_placing(&self) -> bool {
-        !self.later.borrow().is_empty()
+    /// How many more logs may be put into their segments at once than wait for it.
+    pub(crate) fn idle_placings(&self) -> usize {
+        SHARD_PLACINGS_IN_FLIGHT_MAX.saturating_sub(self.later.borrow().len())
     }
 
     /// The next log, and whether nobody waits for it. `placings` are in flight.

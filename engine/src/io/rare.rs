@@ -24,7 +24,7 @@ catalogue! {
     LogReplayed,
     /// so much waited that it went past the journal into the segment
     DirectBesideJournal,
-    /// all that was journaled was asked into the segments, to free memory
+    /// what was journaled was asked into the segments, to free memory
     JournalPressed,
     /// an opening put journaled bytes into segments
     RedoWrote,

@@ -374,6 +374,20 @@ impl<I: Io> Files<I> {
         self.slots.iter().filter(|slot| slot.role == Use::Free).count()
     }
 
+    /// Bytes that frames may still have before every file is in use, those that can be made
+    /// included if `can_make`; and bytes of all files.
+    pub(crate) fn spare_bytes(&self, can_make: bool) -> (u64, u64) {
+        let made = |slot: &&Slot<I::File>| match slot.role {
+            Use::Free => true,
+            Use::Absent | Use::Making => can_make,
+            Use::Held(_) | Use::Released { .. } => false,
+        };
+        let spare = self.slots.iter().take(self.settings.files).filter(made).count() as u64;
+        let room = self.reserve().saturating_sub(self.current().next);
+        let file = self.settings.file_bytes;
+        (room + spare * file, self.settings.files as u64 * file)
+    }
+
     /// Bytes that the next frame may have in the current file, its head included; 0 when the file
     /// is full.
     pub(crate) fn room(&self) -> usize {

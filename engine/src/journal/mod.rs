@@ -71,12 +71,23 @@ pub(crate) struct Journal<I: Io> {
     orphans: RefCell<BTreeMap<u32, Trace>>,
     /// Those of them that are being put into their segments.
     rescuing: RefCell<BTreeSet<u32>>,
+    /// A log has failed in the journal's time. Looking for it costs a look at all logs.
+    has_failed_log: Cell<bool>,
+    pace: Cell<Pace>,
     /// The generation in which making another file failed.
     refused: Cell<Option<u64>>,
     signal: Rc<Signal>,
     running: Cell<bool>,
     /// The backend and the buffers, without the journal.
     base: Shard<I>,
+}
+
+/// How things were when the asking of a generation's logs began.
+#[derive(Clone, Copy, Default)]
+struct Pace {
+    generation: u64,
+    logs: usize,
+    spare: u64,
 }
 
 impl<I: Io> Journal<I> {
@@ -107,6 +118,8 @@ impl<I: Io> Journal<I> {
             lane: RefCell::new(Lane::new(buffers)),
             orphans: RefCell::default(),
             rescuing: RefCell::default(),
+            has_failed_log: Cell::new(false),
+            pace: Cell::default(),
             refused: Cell::new(None),
             signal: Rc::default(),
             running: Cell::new(false),
@@ -241,22 +254,59 @@ impl<I: Io> Journal<I> {
         }
     }
 
-    /// Sees to it that there will be a free file: the making of one more, or the oldest's logs are
-    /// asked to settle.
+    /// Sees to it that there will be a free file: one more is made, or the oldest's logs are asked
+    /// to settle.
     fn make_room(&self, shard: &WeakShard<I>) -> Option<Making<I>> {
-        let mut files = self.files.borrow_mut();
-        if files.free() > 0 || self.failure().is_some() {
+        if self.failure().is_some() {
             return None;
         }
-        if self.refused.get() != Some(files.generation())
+        let mut files = self.files.borrow_mut();
+        let can_make = self.refused.get() != Some(files.generation());
+        let is_last = files.free() == 0;
+        if is_last
+            && can_make
             && let Some(making) = files.begin_making()
         {
             return Some(making);
         }
+        let (spare, all) = files.spare_bytes(can_make);
         drop(files);
-        self.ask_oldest(shard);
-        self.rescue_oldest(shard);
+        if is_last {
+            self.ask(shard, usize::MAX, false);
+            self.rescue_oldest(shard);
+        } else if spare < all / 2 {
+            self.ask_in_time(shard, spare, all);
+        }
         None
+    }
+
+    /// Asks so many of the oldest file's logs to settle that all of them were asked when a quarter
+    /// of the journal is left: ten thousand of them at once would be in everybody's way.
+    fn ask_in_time(&self, shard: &WeakShard<I>, spare: u64, all: u64) {
+        let Some(generation) = self.pins.borrow().oldest() else { return };
+        let unasked = self.pins.borrow().unasked(generation);
+        if unasked == 0 {
+            return;
+        }
+        let mut pace = self.pace.get();
+        if pace.generation != generation {
+            pace = Pace { generation, logs: unasked, spare };
+            self.pace.set(pace);
+        }
+        let end = all / 4;
+        let left = spare.saturating_sub(end) * pace.logs as u64;
+        let may_wait = left / pace.spare.saturating_sub(end).max(1);
+        let due = unasked.saturating_sub(usize::try_from(may_wait).unwrap_or(usize::MAX));
+        if due > 0 {
+            self.ask(shard, due, false);
+        }
+    }
+
+    /// Asks `count` of the logs that have had something in the journal for the longest to settle:
+    /// memory is getting short.
+    pub(crate) fn ease(&self, shard: &WeakShard<I>, count: usize) {
+        self.base.io().reached(Rare::JournalPressed);
+        self.ask(shard, count, true);
     }
 
     /// The segments have what an orphan has in the journal, which may let go of it. Nothing is
@@ -271,12 +321,22 @@ impl<I: Io> Journal<I> {
 
     /// Sees to those that were asked to settle and cannot any more: they failed, or are gone.
     fn rescue_oldest(&self, shard: &WeakShard<I>) {
-        let stuck = self.pins.borrow_mut().stuck_oldest();
-        let Some((generation, failed)) = stuck else { return };
-        for log in failed {
-            self.adopt(&log);
+        let Some(generation) = self.pins.borrow().oldest() else { return };
+        if self.has_failed_log.get() {
+            let failed: Vec<_> = self.pins.borrow().failed(generation).collect();
+            for log in failed {
+                self.adopt(&log);
+            }
         }
         self.rescue_orphans(shard, generation);
+    }
+
+    /// A log failed that may have something in the journal: it is looked for from now on when a
+    /// file is wanted back.
+    pub(crate) fn log_failed(&self) {
+        self.has_failed_log.set(true);
+        // It may wait for this log to settle.
+        self.signal.wake();
     }
 
     /// Takes what came of the making of a file.
@@ -291,9 +351,11 @@ impl<I: Io> Journal<I> {
         files.made(making, opened);
     }
 
-    /// Asks the logs that need the oldest file to put what they have there into their segments.
-    fn ask_oldest(&self, shard: &WeakShard<I>) {
-        let Some((generation, logs)) = self.pins.borrow_mut().ask_oldest() else { return };
+    /// Asks up to `count` of the logs that need the oldest file, which may be the current one if
+    /// `and_current`, to put what they have there into their segments.
+    fn ask(&self, shard: &WeakShard<I>, count: usize, and_current: bool) {
+        let asked = self.pins.borrow_mut().ask(count, and_current);
+        let Some((generation, logs)) = asked else { return };
         for log in logs.iter().filter_map(std::rc::Weak::upgrade) {
             let end = log.trace.as_ref().and_then(|trace| trace.borrow().end_in(generation));
             let Some(end) = end else { continue };

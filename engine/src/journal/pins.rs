@@ -1,6 +1,6 @@
 //! Who still needs which file of the journal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::{Rc, Weak};
 
 use crate::io::Io;
@@ -15,14 +15,14 @@ pub(crate) struct Pins<I: Io> {
 struct Holders<I: Io> {
     count: usize,
     /// Those that hold it or did, and were not asked to settle yet.
-    logs: Vec<Weak<Inner<I>>>,
+    logs: VecDeque<Weak<Inner<I>>>,
     /// Those that were.
     asked: Vec<Weak<Inner<I>>>,
 }
 
 impl<I: Io> Default for Holders<I> {
     fn default() -> Self {
-        Self { count: 0, logs: Vec::new(), asked: Vec::new() }
+        Self { count: 0, logs: VecDeque::new(), asked: Vec::new() }
     }
 }
 
@@ -35,7 +35,7 @@ impl<I: Io> Pins<I> {
     pub(crate) fn pin(&mut self, generation: u64, log: &Rc<Inner<I>>) {
         let holders = self.generations.entry(generation).or_default();
         holders.count += 1;
-        holders.logs.push(Rc::downgrade(log));
+        holders.logs.push_back(Rc::downgrade(log));
     }
 
     /// A log needs its entries in a generation no more: whether nobody does, and the file may go.
@@ -62,29 +62,46 @@ impl<I: Io> Pins<I> {
         }
     }
 
-    /// The oldest generation that is held and whose logs were not asked yet, and these logs.
-    pub(crate) fn ask_oldest(&mut self) -> Option<(u64, Vec<Weak<Inner<I>>>)> {
+    /// Up to `count` logs of the oldest generation that has some which were not asked to settle, and
+    /// that generation. They count as asked. The current generation is looked at if `and_current`:
+    /// of that they may have more by the time they have settled, so they stand behind the others
+    /// again.
+    pub(crate) fn ask(
+        &mut self,
+        count: usize,
+        and_current: bool,
+    ) -> Option<(u64, Vec<Weak<Inner<I>>>)> {
         let (generation, holders) =
             self.generations.iter_mut().find(|(_, holders)| !holders.logs.is_empty())?;
-        if *generation == self.current {
+        if *generation == self.current && !and_current {
             return None;
         }
-        let logs = std::mem::take(&mut holders.logs);
-        holders.asked.extend(logs.iter().map(Weak::clone));
+        let count = count.min(holders.logs.len());
+        let logs: Vec<_> = holders.logs.drain(..count).collect();
+        let again = logs.iter().map(Weak::clone);
+        if *generation == self.current {
+            holders.logs.extend(again);
+        } else {
+            holders.asked.extend(again);
+        }
         Some((*generation, logs))
     }
 
-    /// The oldest generation that is held, if it is not the current one, and those of the logs asked
-    /// for it that have failed since: they will not let go of it.
-    pub(crate) fn stuck_oldest(&mut self) -> Option<(u64, Vec<Rc<Inner<I>>>)> {
-        let (generation, holders) =
-            self.generations.iter_mut().find(|(_, holders)| holders.count > 0)?;
-        if *generation == self.current {
-            return None;
-        }
-        let logs = holders.asked.iter().filter_map(Weak::upgrade);
-        let failed = logs.filter(|log| log.state.borrow().failure.is_some()).collect();
-        Some((*generation, failed))
+    /// The oldest generation that is held, if it is not the current one.
+    pub(crate) fn oldest(&self) -> Option<u64> {
+        let (generation, _) = self.generations.iter().find(|(_, holders)| holders.count > 0)?;
+        (*generation != self.current).then_some(*generation)
+    }
+
+    /// How many logs with entries in a generation were not asked to settle.
+    pub(crate) fn unasked(&self, generation: u64) -> usize {
+        self.generations.get(&generation).map_or(0, |holders| holders.logs.len())
+    }
+
+    /// Those of the logs asked for a generation that have failed since: they will not let go of it.
+    pub(crate) fn failed(&self, generation: u64) -> impl Iterator<Item = Rc<Inner<I>>> {
+        let asked = self.generations.get(&generation).into_iter().flat_map(|one| &one.asked);
+        asked.filter_map(Weak::upgrade).filter(|log| log.state.borrow().failure.is_some())
     }
 
     /// Every log that holds any generation.

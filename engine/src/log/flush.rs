@@ -115,8 +115,12 @@ impl<I: Io> Inner<I> {
         if is_long {
             self.kick_later();
         }
-        if self.shard.cache().is_over() && !self.shard.writer().is_placing() {
-            journal.press();
+        if self.shard.cache().is_over() {
+            // A few at a time, as they are done, and not ten thousand at once.
+            let idle = self.shard.writer().idle_placings();
+            if idle > 0 {
+                journal.ease(&self.shard.downgrade(), idle);
+            }
         }
     }
 

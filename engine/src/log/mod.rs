@@ -377,8 +377,7 @@ impl<I: Io> Inner<I> {
         self.shard.cache().cut_after(&self.chunks, durable);
         self.wake_everybody();
         if let Some(journal) = self.shard.journal() {
-            // It may wait for this log to settle.
-            journal.signal().wake();
+            journal.log_failed();
         }
         AppendError::Failed(first)
     }

@@ -300,9 +300,14 @@ impl Tail {
         let end = Place { offset: next.end_offset, position: next.end_position() };
         let id = self.next_id;
         self.next_id += 1;
-        // What the journal has already is only placed.
+        // What the journal has already is only placed, unless it is to be settled and this is all
+        // that it takes: then one operation does for two.
         let fresh = end.offset > self.submitted.offset;
-        let synced = synced && fresh;
+        let settles = self.settle_to > self.settled
+            && end.offset >= self.settle_to
+            && self.settled == self.placed.offset
+            && self.flights.is_empty();
+        let synced = synced && (fresh || settles);
         if fresh {
             self.submit(id, end, synced, true);
         }
@@ -434,5 +439,74 @@ impl Tail {
         // A sync covers what came before it, however that was written.
         self.stable = self.stable.max(self.settled.min(written));
         Counted { written, stable: self.stable }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buffer::BufferPool;
+
+    fn offset(value: i64) -> Offset {
+        Offset::new(value).expect("not negative")
+    }
+
+    /// A tail with `batches` buffers of one batch each, which a journal has made safe.
+    fn journaled(pool: &BufferPool, batches: i64) -> Tail {
+        let mut tail = Tail::at_rest(Offset::ZERO, 0);
+        for number in 0..batches {
+            let mut buffer = pool.try_acquire(4096).expect("there is memory");
+            buffer.resize(4096, 1);
+            let end = Place { offset: offset(number + 1), position: 4096 * (number as u64 + 1) };
+            let position = end.position - 4096;
+            tail.unwritten += 4096;
+            tail.waiting += 4096;
+            tail.enqueue(
+                Queued { buffer: buffer.freeze(), position, end_offset: end.offset },
+                4096,
+            );
+            let id = tail.take_waiting(end, |_, pieces| pieces.for_each(drop));
+            tail.acknowledge(id);
+        }
+        tail.count(Offset::ZERO);
+        tail
+    }
+
+    fn start(tail: &mut Tail) -> Option<(u64, bool)> {
+        let to = tail.write_to();
+        tail.start_write(to, true, 4, 1 << 20).map(|(write, synced)| (write.id, synced))
+    }
+
+    #[test]
+    fn what_one_write_settles_takes_no_sync() {
+        let pool = BufferPool::new(1 << 20);
+        let mut tail = journaled(&pool, 1);
+        tail.want_settled(offset(1));
+        let (id, synced) = start(&mut tail).expect("there is something to write");
+        assert!(synced, "it is to be settled");
+        tail.write_done(id);
+        tail.count(offset(1));
+        assert_eq!((tail.settled(), tail.start_sync(false)), (offset(1), None));
+    }
+
+    #[test]
+    fn what_takes_several_writes_is_settled_by_a_sync_behind_them() {
+        let pool = BufferPool::new(1 << 20);
+        let mut tail = journaled(&pool, 2);
+        tail.want_settled(offset(2));
+        let writes = [start(&mut tail), start(&mut tail)].map(|write| write.expect("to write"));
+        // The second would say nothing of the first.
+        assert_eq!(writes.map(|(_, synced)| synced), [false, false]);
+        writes.iter().for_each(|(id, _)| tail.write_done(*id));
+        tail.count(offset(2));
+        assert_eq!((tail.settled(), tail.start_sync(false)), (Offset::ZERO, Some(offset(2))));
+    }
+
+    #[test]
+    fn what_is_only_placed_is_not_synced() {
+        let pool = BufferPool::new(1 << 20);
+        let mut tail = journaled(&pool, 1);
+        tail.want_placed(offset(1));
+        assert!(start(&mut tail).is_some_and(|(_, synced)| !synced));
     }
 }
