@@ -65,6 +65,7 @@ fn setup(has_journal: bool, flush: FlushPolicy) -> Setup {
         latency_max_us: 50,
         slow_one_in: 0,
         short_one_in: 0,
+        has_unordered_names: true,
     }
 }
 

@@ -36,6 +36,8 @@ pub(crate) struct Setup {
     pub(crate) latency_max_us: u64,
     pub(crate) slow_one_in: u64,
     pub(crate) short_one_in: u64,
+    /// A crash may undo a change of names and keep a later one.
+    pub(crate) has_unordered_names: bool,
 }
 
 /// The settings that differ between logs.
@@ -137,6 +139,8 @@ pub(crate) enum Patience {
     Done,
     /// When so many operations of the disk have completed: the action goes on beside what follows.
     Operations(u32),
+    /// The same, but of renames, removals and syncs of folders alone.
+    Names(u32),
 }
 
 /// Sizes of batches.

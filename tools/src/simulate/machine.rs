@@ -26,6 +26,9 @@ pub(crate) const JOURNAL: &str = "/journal";
 /// Operations of the disk after which something that was waited for hangs.
 const PATIENCE_MAX: u64 = 1_000_000;
 
+/// Operations of the disk after which a change of names is not waited for any longer.
+const NAMES_PATIENCE_MAX: u64 = 2_000;
+
 /// One log: its model lives as long as the history, its handle until the next crash.
 pub(crate) struct Slot {
     pub(crate) dir: PathBuf,
@@ -297,6 +300,9 @@ impl Machine {
         );
         io.set_slow_operations(setup.slow_one_in);
         io.set_short_transfers(setup.short_one_in);
+        if setup.has_unordered_names {
+            io.set_unordered_names();
+        }
         let slots = setup.logs.iter().enumerate();
         let slots = slots.map(|(number, &setup)| Rc::new(Slot::new(number, setup))).collect();
         let shared = Rc::new(Shared {
@@ -403,6 +409,27 @@ impl Machine {
             Poll::Pending
         });
         self.cx.io.run_operations(until, operations).is_some()
+    }
+
+    /// Lets the disk complete `changes` of names at most, or until `done` or a failure.
+    pub(crate) fn run_names(&self, changes: u64, done: impl Fn(&Self) -> bool) -> bool {
+        let io = &self.cx.io;
+        let last = io.name_changes().saturating_add(changes);
+        let progress = || (io.operations(), io.elapsed());
+        // Logs with a timer are never idle, so that nothing else ends this if no change comes.
+        for _ in 0..NAMES_PATIENCE_MAX {
+            if io.name_changes() >= last {
+                return false;
+            }
+            let before = progress();
+            if self.run(1, &done) {
+                return true;
+            }
+            if progress() == before {
+                return false;
+            }
+        }
+        false
     }
 
     /// Runs until `done`; it is a failure if that never comes.

@@ -112,6 +112,7 @@ fn open_all(machine: &Machine, patience: Patience) {
     match patience {
         Patience::Done => machine.finish("opening the logs", opened),
         Patience::Operations(count) => drop(machine.run(u64::from(count), opened)),
+        Patience::Names(count) => drop(machine.run_names(u64::from(count), opened)),
     }
 }
 
@@ -161,6 +162,7 @@ fn perform(machine: &mut Machine, step: &Step) {
     match step.patience {
         Patience::Done => machine.finish("an action", ended),
         Patience::Operations(count) => drop(machine.run(u64::from(count), ended)),
+        Patience::Names(count) => drop(machine.run_names(u64::from(count), ended)),
     }
 }
 
@@ -315,7 +317,9 @@ fn append_again(machine: &Machine, slot: &Rc<Slot>) {
 /// what was deleted goes when its time has come.
 fn clean_again(machine: &Machine, slot: &Rc<Slot>) {
     let Some(table) = slot.setup.get().table else { return };
-    let is_whole = !machine.cx.is_damaged(slot) && !slot.model.borrow().unsure_producers;
+    let is_unsure = slot.model.borrow().unsure_producers;
+    // What is known of producers says how transactions ended, and nothing else.
+    let is_whole = !machine.cx.is_damaged(slot) && !(is_unsure && table.has_transactions);
     if !is_whole || machine.failure().is_some() {
         return;
     }
@@ -335,7 +339,8 @@ fn clean_again(machine: &Machine, slot: &Rc<Slot>) {
         begin(machine, slot, action);
         machine.settle();
         let clean_to = slot.model.borrow().table.as_ref().map_or(0, Table::clean_to);
-        if action == compact && clean_to != end && machine.failure().is_none() {
+        let is_short = clean_to != end && !is_unsure;
+        if action == compact && is_short && machine.failure().is_none() {
             let text = format!("compacted to {clean_to} of {end} though the faults have ended");
             machine.cx.fail(slot, text);
         }

@@ -70,6 +70,7 @@ impl Search {
         for change in [
             (|history| history.setup.slow_one_in = 0) as fn(&mut History),
             |history| history.setup.short_one_in = 0,
+            |history| history.setup.has_unordered_names = false,
             |history| history.setup.latency_max_us = 11,
             |history| history.setup.logs.truncate(1),
             |history| history.setup.cache_bytes = 4 << 20,

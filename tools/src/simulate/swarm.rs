@@ -34,12 +34,19 @@ struct Mixture {
     kinds: &'static [ErrorKind],
     /// How many of the logs are compacted, in percent.
     table_percent: u64,
+    /// Compacted logs have more keys than their cleaner's map holds.
+    is_wide: bool,
+    /// Compacted logs lose what is clean, and go on from there.
+    is_cut_deep: bool,
 }
 
 const KINDS: usize = 23;
 
 /// The first of the faults, which a calm seed's weights never hold but for crashes.
 const FIRST_FAULT: usize = 15;
+
+/// The place of crashes among the weights.
+const CRASH: usize = 19;
 
 const OPERATIONS: [Option<Operation>; 10] = [
     None,
@@ -65,14 +72,21 @@ pub(crate) fn draw(seed: u64) -> History {
     // had before there were any.
     let mut apart = Random::new(seed ^ 0x434f_4d50_4143_5400);
     mix_tables(&mut apart, &mut mixture);
-    let setup = setup(&mut random, &mixture);
+    let mut setup = setup(&mut random, &mixture);
+    setup.has_unordered_names = apart.percent(40);
     let mut steps = Vec::new();
     for _ in 0..mixture.steps {
         let step = step(&mut random, &mixture);
         steps.push(step);
         let goes_on = step.patience != Patience::Done;
-        if matches!(step.action, Action::Compact { .. }) && goes_on && random.percent(60) {
-            steps.push(sequel(&mut random, &mixture, step.log));
+        if matches!(step.action, Action::Compact { .. }) {
+            if goes_on && random.percent(80) {
+                steps.push(in_compaction(&mut random, &mixture, step.log));
+            } else if mixture.is_cut_deep {
+                steps.extend(cut_deep(&mut random, &mixture, step.log));
+            }
+        } else if is_aimed(&step) || is_crowded(&step, &mixture) {
+            steps.push(crash(&mut random, &mixture, step.log));
         }
     }
     History { seed, setup, steps }
@@ -94,9 +108,9 @@ fn mixture(random: &mut Random) -> Mixture {
     let is_short_lived = random.percent(10);
     let mut flip_percent = 0;
     if is_calm {
-        weights[19] = random.pick(&[0, 1, 2, 4]);
+        weights[CRASH] = random.pick(&[0, 1, 2, 4]);
     } else {
-        weights[19] = random.pick(&[3, 8, 15]);
+        weights[CRASH] = random.pick(&[3, 8, 15]);
         match random.below(7) {
             0 => {}
             1 | 2 => weights[15] = random.pick(&[2, 5, 10]),
@@ -109,11 +123,11 @@ fn mixture(random: &mut Random) -> Mixture {
         }
     }
     if is_heavy {
-        weights[19] = weights[19].max(8);
+        weights[CRASH] = weights[CRASH].max(8);
     }
     if is_short_lived {
         // Retain, and a crash soon after.
-        (weights[8], weights[19]) = (20, weights[19].max(8));
+        (weights[8], weights[CRASH]) = (20, weights[CRASH].max(8));
     }
     Mixture {
         weights,
@@ -132,17 +146,25 @@ fn mixture(random: &mut Random) -> Mixture {
             &[ErrorKind::Other, ErrorKind::StorageFull, ErrorKind::OutOfMemory],
         ]),
         table_percent: 0,
+        is_wide: false,
+        is_cut_deep: false,
     }
 }
 
 fn mix_tables(random: &mut Random, mixture: &mut Mixture) {
-    mixture.table_percent = random.pick(&[0, 0, 0, 0, 0, 50, 100]);
+    mixture.table_percent = random.pick(&[0, 0, 0, 50, 100]);
     if mixture.table_percent > 0 {
-        mixture.weights[20] = random.pick(&[2, 6, 12]);
-        mixture.weights[21] = random.pick(&[0, 4, 8]);
+        mixture.weights[20] = random.pick(&[4, 8, 16]);
+        mixture.weights[21] = random.pick(&[0, 6, 14]);
         mixture.weights[22] = random.pick(&[0, 1, 4]);
         // Only what is sealed is compacted.
         mixture.weights[7] += random.pick(&[1, 4, 12]);
+        mixture.is_wide = random.percent(35);
+        mixture.is_cut_deep = random.percent(25);
+        if mixture.is_cut_deep {
+            // Without what was cut, nothing is sure of transactions any more.
+            mixture.weights[21] = 0;
+        }
     }
 }
 
@@ -180,6 +202,7 @@ fn setup(random: &mut Random, mixture: &Mixture) -> Setup {
             &[0, 0, 10, 100]
         }),
         short_one_in: random.pick(&[0, 0, 4, 20]),
+        has_unordered_names: false,
     }
 }
 
@@ -188,7 +211,11 @@ fn table(random: &mut Random, mixture: &Mixture) -> Option<TableSetup> {
         return None;
     }
     Some(TableSetup {
-        keys: random.pick(&[1, 3, 8, 40, 1_000]),
+        keys: if mixture.is_wide {
+            random.pick(&[200, 300, 1_000])
+        } else {
+            random.pick(&[1, 3, 8, 40, 1_000])
+        },
         tombstone_percent: random.pick(&[0, 10, 30]),
         keyless_percent: random.pick(&[0, 0, 5, 40]),
         has_transactions: mixture.weights[21] > 0,
@@ -196,13 +223,13 @@ fn table(random: &mut Random, mixture: &Mixture) -> Option<TableSetup> {
     })
 }
 
-fn cleaning(random: &mut Random) -> Cleaning {
+fn cleaning(random: &mut Random, mixture: &Mixture) -> Cleaning {
     Cleaning {
         dirty_percent: random.pick(&[0, 0, 0, 50, 100]),
         min_lag_ms: random.pick(&[0, 0, 0, 5, 100]),
         max_lag_ms: random.percent(20).then(|| random.pick(&[1, 100])),
         // The smallest is full after some 150 keys.
-        key_map_bytes: random.pick(&[0, 0, 1 << 20]),
+        key_map_bytes: if mixture.is_wide { 0 } else { random.pick(&[0, 0, 1 << 20]) },
         bytes_per_second: random.percent(20).then_some(10_000_000),
         up_to: random.pick(&[u8::MAX, u8::MAX, u8::MAX, 200, 128]),
     }
@@ -222,11 +249,11 @@ fn step(random: &mut Random, mixture: &Mixture) -> Step {
     let producer = random.small(3);
     let action = match random.weighted(&mixture.weights) {
         0 => Action::Append {
-            tasks: if mixture.is_heavy { 3 } else { random.pick(&[1, 1, 1, 3]) },
+            tasks: if mixture.is_heavy { 4 } else { random.pick(&[1, 1, 1, 3]) },
             batches: if mixture.is_heavy { 4 } else { random.pick(&[1, 1, 2, 8]) },
             shape: shape(random, mixture),
             producer: random.percent(40).then_some(producer),
-            wait: random.percent(60),
+            wait: random.percent(if mixture.is_heavy { 30 } else { 60 }),
         },
         1 => Action::Repeat { producer, back: random.small(5) },
         2 => Action::Bump { producer },
@@ -260,7 +287,7 @@ fn step(random: &mut Random, mixture: &Mixture) -> Step {
         },
         17 => Action::Fill { spare: random.pick(&[0, 4096, 16_384, 70_000]) },
         18 => Action::Free,
-        20 => Action::Compact { cleaning: cleaning(random) },
+        20 => Action::Compact { cleaning: cleaning(random, mixture) },
         21 => {
             let (commits, fences) = (random.percent(50), random.percent(20));
             Action::EndTransaction { producer, commits, fences }
@@ -275,9 +302,25 @@ fn step(random: &mut Random, mixture: &Mixture) -> Step {
             }),
         },
     };
-    let is_compaction = matches!(action, Action::Compact { .. });
-    let patience = if is_compaction && random.percent(70) {
-        Patience::Operations(random.pick(&[4, 16, 30, 50, 80]))
+    let aim_percent = match action {
+        Action::Compact { .. } => 75,
+        Action::Roll
+        | Action::Retain
+        | Action::DeleteBefore { .. }
+        | Action::Truncate { .. }
+        | Action::Reopen
+        | Action::Recreate
+            if mixture.weights[CRASH] > 0 =>
+        {
+            15
+        }
+        Action::Crash { .. } => 15,
+        _ => 0,
+    };
+    let patience = if random.percent(aim_percent) {
+        aimed(random)
+    } else if mixture.is_heavy && matches!(action, Action::Append { .. }) {
+        Patience::Operations(random.small(40))
     } else if random.percent(mixture.patient_percent) {
         Patience::Done
     } else {
@@ -286,16 +329,66 @@ fn step(random: &mut Random, mixture: &Mixture) -> Step {
     Step { log, action, patience }
 }
 
+/// A moment in the middle of something that takes many operations and changes names.
+fn aimed(random: &mut Random) -> Patience {
+    if random.percent(50) {
+        let most = random.pick(&[10, 30, 100]);
+        Patience::Operations(1 + random.small(most))
+    } else {
+        let most = random.pick(&[8, 16, 40]);
+        Patience::Names(1 + random.small(most))
+    }
+}
+
+/// Whether a crash is to come in the middle of it, wherever that is.
+fn is_aimed(step: &Step) -> bool {
+    let is_crash = matches!(step.action, Action::Crash { .. });
+    matches!(step.patience, Patience::Names(_)) && !is_crash
+}
+
+/// Whether a crash is to come while so much is appended that several frames of the journal are in
+/// flight.
+fn is_crowded(step: &Step, mixture: &Mixture) -> bool {
+    let is_append = matches!(step.action, Action::Append { wait: false, .. });
+    let is_odd = |count| count % 2 == 1;
+    let is_cut_short = matches!(step.patience, Patience::Operations(count) if is_odd(count));
+    mixture.is_heavy && is_append && is_cut_short && mixture.weights[CRASH] > 0
+}
+
 /// What comes in the middle of a compaction.
-fn sequel(random: &mut Random, mixture: &Mixture, log: usize) -> Step {
+fn in_compaction(random: &mut Random, mixture: &Mixture, log: usize) -> Step {
     let at = random.next().to_le_bytes()[0];
-    let action = match random.below(5) {
+    let action = match random.below(6) {
         0 => Action::DeleteBefore { at },
         1 => Action::Retain,
         2 => Action::Truncate { at: 255 - at / random.pick(&[1, 4, 16]) },
-        _ => Action::Crash { power: random.percent(mixture.power_percent), flip: None },
+        _ => return crash(random, mixture, log),
     };
     Step { log, action, patience: Patience::Done }
+}
+
+fn crash(random: &mut Random, mixture: &Mixture, log: usize) -> Step {
+    let action = Action::Crash { power: random.percent(mixture.power_percent), flip: None };
+    Step { log, action, patience: Patience::Done }
+}
+
+/// A cut below what is clean, and what is appended there instead: it is as dirty as can be.
+fn cut_deep(random: &mut Random, mixture: &Mixture, log: usize) -> [Step; 5] {
+    // Of a compacted log, only every fourth cut goes as deep as it says.
+    let at = 252 - 4 * random.pick(&[0, 2, 8, 30]);
+    let append = Action::Append {
+        tasks: 2,
+        batches: 8,
+        shape: shape(random, mixture),
+        producer: None,
+        wait: true,
+    };
+    let compact = Action::Compact { cleaning: Cleaning::WHOLE };
+    [Action::Roll, compact, Action::Truncate { at }, append, append].map(|action| Step {
+        log,
+        action,
+        patience: Patience::Done,
+    })
 }
 
 fn shape(random: &mut Random, mixture: &Mixture) -> Shape {
@@ -306,6 +399,9 @@ fn shape(random: &mut Random, mixture: &Mixture) -> Shape {
     let log2 = random.below(u64::from(mixture.bytes_max_log2) + 1);
     let bytes = u32::try_from(random.below(1 << log2)).expect("bounded by the mixture");
     let is_table = mixture.table_percent > 0;
+    if mixture.is_wide && random.percent(50) {
+        return Shape { records: RECORDS_MOST - random.small(15), bytes: bytes.min(40) };
+    }
     if is_table && random.percent(20) {
         // Many keys at once, so that a small map of them is full.
         return Shape { records: 1 + random.small(RECORDS_MOST), bytes: bytes.min(200) };

@@ -356,12 +356,17 @@ impl Disk {
         self.stale = stale;
     }
 
-    /// What a loss of power leaves, chosen: so many of the pending changes of names, in order, and
-    /// of each file what [`Content::crash_as`] says.
+    /// What a loss of power leaves, chosen: so many of the pending changes of names, in order, or
+    /// any of them, and of each file what [`Content::crash_as`] says.
     pub(super) fn crash_as(&mut self, choose: &mut dyn FnMut(usize) -> usize) {
         let pending = std::mem::take(&mut self.pending);
-        let kept = choose(pending.len() + 1);
-        pending.into_iter().take(kept).for_each(|change| self.settle(change));
+        if self.is_unordered {
+            let kept = pending.into_iter().filter(|_| choose(2) == 1);
+            kept.for_each(|change| self.settle(change));
+        } else {
+            let kept = choose(pending.len() + 1);
+            pending.into_iter().take(kept).for_each(|change| self.settle(change));
+        }
         for node in &mut self.nodes {
             if let Node::Folder(folder) = node {
                 folder.entries.clone_from(&folder.durable);

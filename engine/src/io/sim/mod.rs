@@ -11,7 +11,8 @@
 //!   larger writes tear. One that never held synced bytes may also be zero, garbage, or what a
 //!   removed file that was no segment left there. A file's length is the synced one or a later one.
 //!   Creations, renames and removals survive as a prefix of their folder's
-//!   ([`SimIo::set_unordered_names`]: any of them), unless [`Io::sync_dir`] made them durable. Syncing a file does not make its name durable.
+//!   ([`SimIo::set_unordered_names`]: any of them), unless [`Io::sync_dir`] made them durable.
+//!   Syncing a file does not make its name durable.
 //! - **Death of the process** ([`SimIo::kill`]): what completed stays, synced or not; of writes in
 //!   flight any part.
 //! - **Errors** ([`SimIo::fail_once`]): any operation fails once. After a failed sync the sectors it
@@ -283,6 +284,13 @@ impl SimIo {
     #[must_use]
     pub fn operations(&self) -> u64 {
         self.world.borrow().operations
+    }
+
+    /// How many renames, removals and syncs of folders have completed since this machine's last
+    /// start: what a crash is aimed at that is to come in the middle of them.
+    #[must_use]
+    pub fn name_changes(&self) -> u64 {
+        self.world.borrow().name_changes
     }
 
     /// Sets how long operations take: evenly between `min` and `max`.

@@ -63,6 +63,14 @@ impl Request {
         })
     }
 
+    /// Whether a crash soon after may find names other than before.
+    fn changes_names(&self) -> bool {
+        matches!(
+            self,
+            Self::Rename(..) | Self::RemoveFile(_) | Self::RemoveDir(_) | Self::SyncDir(_)
+        )
+    }
+
     /// The answer to a request that failed before it did anything.
     fn fail(self, error: Error) -> Outcome {
         match self {
@@ -117,6 +125,8 @@ pub(super) struct World {
     /// Files whose sync failed.
     pub(super) unsynced: Vec<NodeId>,
     pub(super) operations: u64,
+    /// How many of them were to change names, or to make such changes durable.
+    pub(super) name_changes: u64,
     /// Nothing completes after so many.
     pub(super) operations_max: u64,
     queue: BinaryHeap<Reverse<Due>>,
@@ -144,6 +154,7 @@ impl World {
             misdirected: Vec::new(),
             unsynced: Vec::new(),
             operations: 0,
+            name_changes: 0,
             operations_max: u64::MAX,
             queue: BinaryHeap::new(),
             requests: BTreeMap::new(),
@@ -248,6 +259,7 @@ impl World {
     fn complete(&mut self, mut request: Request) -> Outcome {
         let Some(operation) = request.operation() else { return Outcome::Done(Ok(())) };
         self.operations += 1;
+        self.name_changes += u64::from(request.changes_names());
         match self.strike(operation) {
             None => {}
             Some(Strike::Misdirect) => self.misdirect(&mut request),
