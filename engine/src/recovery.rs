@@ -380,6 +380,7 @@ impl<I: Io> Recovery<'_, I> {
         }
         replay.epochs.truncate(end);
         replay.epochs.cut_before(start);
+        replay.epochs.reach_down_to(start);
         self.drop_strays(&folder, end);
         Ok(State {
             offsets: LogOffsets::at_rest(start, end),

@@ -219,3 +219,63 @@ fn a_folder_whose_name_could_not_be_synced_is_synced_by_the_next_open() {
         });
     }
 }
+
+#[test]
+fn epochs_begin_where_the_log_does_though_a_truncation_into_its_first_batch_was_cut_short() {
+    let mut fallen = 0;
+    for operations in 0..30 {
+        let io = SimIo::new(operations);
+        let log = io.run(async {
+            prepare(&io).await;
+            let shard = shard(&io);
+            let log = open(&shard, Path::new(DIR), small()).await;
+            append(&log, &batch(4, 10, 0, 1)).await;
+            append(&log, &batch(1, 10, 1, 1)).await;
+            log.delete_before(at(2)).await.unwrap();
+            // The epochs' checkpoint says that they begin at 2.
+            log.close().await.unwrap();
+            open(&shard, Path::new(DIR), small()).await
+        });
+        let _ = io.run_operations(log.truncate(at(3)), operations);
+        drop(log);
+        let io = io.crash();
+        io.run(async {
+            let log = open(&shard(&io), Path::new(DIR), small()).await;
+            let offsets = log.offsets();
+            let begins = log.epochs().first().map(|first| first.start);
+            if offsets.start < offsets.end {
+                assert_eq!(begins, Some(offsets.start), "after {operations} operations");
+                fallen += usize::from(offsets.start == at(0));
+            }
+        });
+    }
+    assert!(fallen > 0, "no crash came between the start and the cut");
+}
+
+#[test]
+fn a_log_is_deleted_while_a_reader_rebuilds_its_indexes() {
+    for operations in 0..30 {
+        let io = SimIo::new(operations);
+        let log = io.run(async {
+            prepare(&io).await;
+            let log = open(&cold_shard(&io), Path::new(DIR), small()).await;
+            append(&log, &batch(1, 10, 0, 1)).await;
+            log.roll().await.unwrap();
+            append(&log, &batch(1, 10, 1, 1)).await;
+            log.close().await.unwrap();
+            io.remove_file(&Path::new(FIRST).with_extension("index")).await.unwrap();
+            open(&cold_shard(&io), Path::new(DIR), small()).await
+        });
+        let reader = log.clone();
+        io.spawn(async move {
+            // Whether it gets something depends on who comes first.
+            let _ = reader.read(at(0), at(2), 1000, true).await;
+        });
+        let _ = io.run_operations(std::future::pending::<()>(), operations);
+        io.run(async {
+            let deleted = log.delete().await;
+            assert!(deleted.is_ok(), "after {operations} operations: {deleted:?}");
+            assert!(io.list_dir(Path::new(DIR)).await.is_err(), "after {operations} operations");
+        });
+    }
+}

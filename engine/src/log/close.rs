@@ -112,6 +112,9 @@ impl<I: Io> Log<I> {
         }
         self.inner.shard.cache().cut(&self.inner.chunks, Offset::ZERO);
         self.inner.wake_everybody();
+        // A reader may be putting rebuilt indexes into the folder; the next one sees that the layout
+        // is another.
+        let _rebuilding = self.inner.rebuilding.enter().await;
         Self::remove(&self.inner.shard, &self.inner.dir).await?;
         Ok(())
     }
@@ -132,7 +135,12 @@ impl<I: Io> Log<I> {
         };
         for entry in entries.iter().filter(|entry| !entry.is_dir) {
             let path = dir.join(&entry.name);
-            io.remove_file(&path).await.map_err(IoFailure::of(Operation::Remove, &path))?;
+            match io.remove_file(&path).await {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(IoFailure::of(Operation::Remove, &path)(error));
+                }
+                _ => {}
+            }
         }
         small_file::sync_dir(shard, dir).await?;
         io.remove_dir(dir).await.map_err(IoFailure::of(Operation::Remove, dir))?;

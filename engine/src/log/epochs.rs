@@ -91,6 +91,15 @@ impl EpochHistory {
         first > 0 || moved
     }
 
+    /// The log starts at `start`, perhaps lower than the first epoch is known to begin: a truncation
+    /// that was cut short has lowered the start to the base of the batch that held it, which is of
+    /// that epoch.
+    pub(crate) fn reach_down_to(&mut self, start: Offset) {
+        if let Some(first) = self.entries.first_mut() {
+            first.start = first.start.min(start);
+        }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         use std::fmt::Write;
         let mut text = format!("0\n{}\n", self.entries.len());

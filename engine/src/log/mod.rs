@@ -99,6 +99,8 @@ pub(crate) struct Inner<I: Io> {
     pub(crate) turnstile: Turnstile,
     /// Held by a compaction, and by who waits for its end.
     pub(crate) cleaning: Turnstile,
+    /// Held by a reader that puts rebuilt indexes in place, and by who removes the log's folder.
+    pub(crate) rebuilding: Turnstile,
     /// Whether the log stands in the queues of the shard's writer, and in that of its journal.
     pub(crate) scheduled: Cell<bool>,
     pub(crate) scheduled_later: Cell<bool>,
@@ -214,6 +216,7 @@ impl<I: Io> Log<I> {
             chunks,
             turnstile: Turnstile::default(),
             cleaning: Turnstile::default(),
+            rebuilding: Turnstile::default(),
             scheduled: Cell::new(false),
             scheduled_later: Cell::new(false),
             enqueued: Cell::new(false),

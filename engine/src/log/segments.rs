@@ -179,6 +179,7 @@ impl<I: Io> Inner<I> {
         self.note_indexes(base, IndexSum::of(&offsets, &times), layout);
         let indexes = Indexes { offsets: summary.offsets, times: summary.times };
         let indexes = self.keep_indexes(base, indexes, layout);
+        let _turn = self.rebuilding.enter().await;
         if self.state.borrow().layout == layout {
             let (shard, dir) = (&self.shard, &self.dir);
             for (kind, bytes) in [(Kind::Index, offsets), (Kind::TimeIndex, times)] {
