@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ringlog_engine::batch::CheckedBatch;
+use ringlog_engine::compaction::{CompactionSettings, Uncompressed};
 use ringlog_engine::error::{AppendError, MaintainError};
 use ringlog_engine::io::Io;
 use ringlog_engine::io::sim::{Operation, SimIo};
@@ -278,4 +279,32 @@ fn a_log_is_deleted_while_a_reader_rebuilds_its_indexes() {
             assert!(io.list_dir(Path::new(DIR)).await.is_err(), "after {operations} operations");
         });
     }
+}
+
+#[test]
+fn a_producer_is_remembered_though_its_last_batch_was_cut_off_after_a_compaction() {
+    let io = SimIo::new(1);
+    let sent = sequenced(7, 0, 0, 2);
+    io.run(async {
+        prepare(&io).await;
+        let log = open(&shard(&io), Path::new(DIR), small()).await;
+        let settings = CompactionSettings { min_cleanable_ratio: 0.0, ..Default::default() };
+        append(&log, &sent).await;
+        log.roll().await.unwrap();
+        // Not replicated.
+        append(&log, &sequenced(7, 0, 2, 1)).await;
+        log.compact(&settings, at(2), &Uncompressed).await.unwrap();
+        assert_eq!(log.truncate(at(2)).await.unwrap(), at(2));
+        append(&log, &batch(1, 10, 0, 1)).await;
+        log.roll().await.unwrap();
+        // What is joined takes the snapshots in between with it.
+        log.compact(&settings, at(3), &Uncompressed).await.unwrap();
+    });
+    let io = io.kill();
+    io.run(async {
+        let log = open(&shard(&io), Path::new(DIR), small()).await;
+        assert_eq!(log.offsets().end, at(3));
+        let again = log.check_producer(&header(&sent), io.now());
+        assert!(matches!(again, Ok(SequenceCheck::Duplicate { .. })), "{again:?}");
+    });
 }

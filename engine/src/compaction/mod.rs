@@ -29,7 +29,8 @@
 //! offsets, however few of its records stay. Batches of which none stay become one batch without
 //! records that covers the range of all of them; so recovery, indexes and reads know no gaps. The
 //! last batch of an active producer stays even without records, since the sequence that must
-//! follow is known from it.
+//! follow is known from it. Until that one is replicated, so does the producer's last batch before
+//! it: a truncation may make it the last again.
 //!
 //! # How it is done
 //!
@@ -55,7 +56,7 @@ mod source;
 mod swap;
 mod transactions;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -153,6 +154,33 @@ pub struct CompactionReport {
     pub overtaken: bool,
 }
 
+/// The last batch of each producer among what is being compacted.
+struct Lasts {
+    /// Where the log is dirty from: only what lies there is in the map.
+    from: Offset,
+    /// What begins at or above may be cut off.
+    replicated: Offset,
+    /// The last offset of that batch. No more producers than the log's state holds, and those that
+    /// have expired since.
+    last_offsets: BTreeMap<ProducerId, i64>,
+}
+
+impl Lasts {
+    /// Notes a batch of records; it follows those noted before.
+    fn note(&mut self, header: &BatchHeader) {
+        if header.producer_id.is_some() && header.base_offset >= self.from.value() {
+            self.last_offsets.insert(header.producer_id, header.last_offset());
+        }
+    }
+
+    /// Whether no later batch of its producer was noted. Of what was clean before, only such batches
+    /// are without records.
+    fn is_last(&self, header: &BatchHeader) -> bool {
+        let noted = self.last_offsets.get(&header.producer_id);
+        noted.is_none_or(|last| *last == header.last_offset())
+    }
+}
+
 /// Why a compaction ends early.
 enum Halted {
     Failed(CompactError),
@@ -218,7 +246,8 @@ impl<I: Io> Log<I> {
             return Ok(report);
         }
         let truncations = inner.state.borrow().truncations;
-        let plan = inner.plan(dirtiness.cleanable_end);
+        let mut plan = inner.plan(dirtiness.cleanable_end);
+        plan.replicated = up_to;
         let end = match self.walk_twice(&plan, settings, codec, truncations, &mut report).await {
             Ok(end) => end,
             Err(Halted::Failed(error)) => return Err(error),
@@ -249,7 +278,9 @@ impl<I: Io> Log<I> {
         let inner = &self.inner;
         let from = report.dirty_from;
         let mut pace = Pace::new(inner, settings);
-        let (map, end) = self.note_keys(plan, from, settings, codec, &mut pace, report).await?;
+        let mut lasts = Lasts { from, replicated: plan.replicated, last_offsets: BTreeMap::new() };
+        let noted = self.note_keys(plan, settings, codec, &mut pace, &mut lasts, report).await?;
+        let (map, end) = noted;
         report.keys = map.len();
         let now = inner.shard.io().now();
         let mut retain = Retain::new(&map, end, codec, now, settings);
@@ -258,7 +289,8 @@ impl<I: Io> Log<I> {
             inner.set_first_dirty(end).await.map_err(MaintainError::from)?;
         }
         for group in plan.groups(end, segment_bytes) {
-            let is_clean = self.clean(&group, truncations, &mut retain, &mut pace, report).await?;
+            let is_clean =
+                self.clean(&group, truncations, &mut retain, &lasts, &mut pace, report).await?;
             if !is_clean && !planted::active(Bug::CompactPassesOverOvertaken) {
                 // From here on, everything is as dirty as it was. Nor may what follows be cleaned:
                 // a tombstone must not go before what it deletes.
@@ -274,12 +306,13 @@ impl<I: Io> Log<I> {
     async fn note_keys(
         &self,
         plan: &Plan,
-        from: Offset,
         settings: &CompactionSettings,
         codec: &dyn BatchCodec,
         pace: &mut Pace<I>,
+        lasts: &mut Lasts,
         report: &mut CompactionReport,
     ) -> Result<(KeyMap, Offset), Halted> {
+        let from = lasts.from;
         let shard = &self.inner.shard;
         let seeds = [shard.io().random(), shard.io().random()];
         // Since the log was found dirty, all that was may be gone.
@@ -296,6 +329,7 @@ impl<I: Io> Log<I> {
                     transactions.is_useless(&header, Marker::read(source.batch()));
                     continue;
                 }
+                lasts.note(&header);
                 if transactions.is_aborted(&header) && !planted::active(Bug::CompactNotesAborted) {
                     continue;
                 }
@@ -326,6 +360,7 @@ impl<I: Io> Log<I> {
         group: &[Segment],
         truncations: u64,
         retain: &mut Retain<'_>,
+        lasts: &Lasts,
         pace: &mut Pace<I>,
         report: &mut CompactionReport,
     ) -> Result<bool, Halted> {
@@ -336,7 +371,7 @@ impl<I: Io> Log<I> {
         let interval = inner.settings.borrow().index_interval_bytes;
         let created = Cleaned::create(&inner.shard, &inner.dir, first.base, interval).await;
         let mut cleaned = created.map_err(MaintainError::from)?;
-        let filled = self.fill(&mut cleaned, group, retain, pace, report).await;
+        let filled = self.fill(&mut cleaned, group, retain, lasts, pace, report).await;
         if let Err(error) = filled {
             cleaned.discard().await;
             return Err(error);
@@ -363,6 +398,7 @@ impl<I: Io> Log<I> {
         cleaned: &mut Cleaned<I>,
         group: &[Segment],
         retain: &mut Retain<'_>,
+        lasts: &Lasts,
         pace: &mut Pace<I>,
         report: &mut CompactionReport,
     ) -> Result<(), Halted> {
@@ -374,7 +410,7 @@ impl<I: Io> Log<I> {
                 // Whatever grows, the rest still fits into the segment.
                 let room = crate::limits::SEGMENT_BYTES_MAX.saturating_sub(cleaned.size() + left);
                 left -= batch.len() as u64;
-                let is_last = self.inner.is_producers_last(&header)
+                let is_last = self.inner.is_producers_last(&header, lasts)
                     && !planted::active(Bug::CompactForgetsProducers);
                 if header.attributes.is_control() && !retain.pinned.is_loaded() {
                     let base = group.first().map_or(segment.base, |first| first.base);
@@ -454,8 +490,9 @@ impl<I: Io> Inner<I> {
         Ok(producers.in_transaction().collect())
     }
 
-    /// Whether the batch is the last that is known of a producer that is still active.
-    fn is_producers_last(&self, header: &BatchHeader) -> bool {
+    /// Whether the batch is the last that is known of a producer that is still active, or may become
+    /// that when what is not replicated is cut off.
+    fn is_producers_last(&self, header: &BatchHeader, lasts: &Lasts) -> bool {
         if !header.producer_id.is_some() {
             return false;
         }
@@ -465,9 +502,12 @@ impl<I: Io> Inner<I> {
         let Some(producer) = state.producers.state(header.producer_id, now, expiry) else {
             return false;
         };
+        let may_return = || !header.attributes.is_control() && lasts.is_last(header);
         match producer.last_batch() {
+            Some(last) if last.last_offset >= lasts.replicated => may_return(),
             Some(last) => last.last_offset.value() == header.last_offset(),
-            None => header.attributes.is_control() && header.producer_epoch == producer.epoch,
+            None if header.attributes.is_control() => header.producer_epoch == producer.epoch,
+            None => may_return(),
         }
     }
 }

@@ -61,6 +61,8 @@ impl Segment {
 /// The segments that a compaction reads, from the log's first on.
 pub(super) struct Plan {
     segments: Vec<Segment>,
+    /// The high watermark: what lies at or above may be cut off.
+    pub(super) replicated: Offset,
 }
 
 impl Plan {
@@ -162,7 +164,7 @@ impl<I: Io> Inner<I> {
     pub(super) fn plan(&self, end: Offset) -> Plan {
         let state = self.state.borrow();
         let cleaned = state.sealed.iter().take_while(|segment| segment.end <= end);
-        Plan { segments: cleaned.map(Segment::of).collect() }
+        Plan { segments: cleaned.map(Segment::of).collect(), replicated: end }
     }
 
     /// Whether a segment is as it was.
@@ -224,6 +226,7 @@ mod tests {
                 segment(30, 20 + far, 1),
                 segment(20 + far, 21 + far, 1),
             ],
+            replicated: Offset::ZERO,
         };
         let all = plan.groups(plan.end().unwrap(), 100);
         assert_eq!(bases(&all), [vec![0, 10], vec![20, 30], vec![20 + far]]);
