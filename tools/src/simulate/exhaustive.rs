@@ -5,7 +5,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ringlog_engine::log::FlushPolicy;
 
@@ -172,19 +172,22 @@ fn histories() -> Vec<(&'static str, History)> {
 }
 
 /// Looks at every image of every history, and prints how many there were. Whether all were fine.
+/// With a limit, each history has its share of the time, and its moments come in such an order that
+/// those looked at lie spread over all of it.
 pub(crate) fn run_all(seconds: Option<u64>) -> bool {
     let begun = Instant::now();
-    let is_over = || seconds.is_some_and(|most| begun.elapsed().as_secs() >= most);
     let histories = histories();
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let rounds = u32::try_from(histories.len().div_ceil(cores)).unwrap_or(u32::MAX);
+    let share = seconds.map(|most| Duration::from_secs(most) / rounds);
     let next = AtomicUsize::new(0);
     let work = || {
         let mut seen = Vec::new();
         while let Some((name, history)) = histories.get(next.fetch_add(1, Ordering::Relaxed)) {
-            seen.push(look(name, history, &is_over));
+            seen.push(look(name, history, share));
         }
         seen
     };
-    let cores = thread::available_parallelism().map_or(1, usize::from);
     let all: Vec<Seen> = thread::scope(|scope| {
         let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
         // Panics of the engine are caught where they happen.
@@ -198,7 +201,7 @@ pub(crate) fn run_all(seconds: Option<u64>) -> bool {
             seen.cut,
             seen.name,
             if seen.has_journal { ", with a journal" } else { "" },
-            if seen.is_whole { "" } else { " (not to its end)" }
+            if seen.is_whole { "" } else { " (not all of them)" }
         );
     }
     let images: u64 = all.iter().map(|seen| seen.images).sum();
@@ -214,12 +217,38 @@ pub(crate) fn run_all(seconds: Option<u64>) -> bool {
     is_fine
 }
 
-fn look(name: &'static str, history: &History, is_over: &dyn Fn() -> bool) -> Seen {
+/// How many moments a history has: one before each of the disk's operations, and one after them.
+fn moments(history: &History) -> u64 {
+    let mut machine = Machine::new(history.seed, &history.setup, false);
+    let before = machine.cx.io.operations();
+    play_until(&mut machine, history, u64::MAX);
+    let moments = machine.cx.io.operations() - before + 1;
+    machine.end();
+    moments
+}
+
+/// Numbers below `count`, each once, far from those before.
+fn spread(count: u64) -> impl Iterator<Item = u64> {
+    let gcd = |mut a: u64, mut b: u64| {
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    // About the golden ratio of it.
+    let near = count * 618 / 1000;
+    let step = (near.max(1)..).find(|step| gcd(*step, count) == 1).unwrap_or(1);
+    (0..count).map(move |turn| turn * step % count)
+}
+
+fn look(name: &'static str, history: &History, share: Option<Duration>) -> Seen {
+    let begun = Instant::now();
     let has_journal = history.setup.journal.is_some();
     let mut seen = Seen { name, has_journal, ..Seen::default() };
-    for operations in 0.. {
+    let all = moments(history);
+    for operations in spread(all) {
         let mut machine = Machine::new(history.seed, &history.setup, false);
-        let reached = play_until(&mut machine, history, operations);
+        play_until(&mut machine, history, operations);
         seen.moments += 1;
         if let Some(failure) = machine.failure() {
             seen.failure = Some(format!("before operation {operations}: {failure}"));
@@ -227,14 +256,11 @@ fn look(name: &'static str, history: &History, is_over: &dyn Fn() -> bool) -> Se
             images_of(&machine, history, operations, &mut seen);
         }
         machine.end();
-        if !reached || seen.failure.is_some() {
-            seen.is_whole = true;
-            break;
-        }
-        if is_over() {
+        if seen.failure.is_some() || share.is_some_and(|most| begun.elapsed() >= most) {
             break;
         }
     }
+    seen.is_whole = seen.moments == all;
     seen
 }
 
@@ -276,5 +302,22 @@ fn images_of(machine: &Machine, history: &History, operations: u64, seen: &mut S
             seen.cut += 1;
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_moment_comes_once_and_the_first_few_lie_apart() {
+        for count in [1, 2, 3, 10, 97, 500] {
+            let mut all: Vec<u64> = spread(count).collect();
+            all.sort_unstable();
+            assert!(all.iter().copied().eq(0..count), "{count}");
+        }
+        let mut first: Vec<u64> = spread(500).take(10).collect();
+        first.sort_unstable();
+        assert!(first.windows(2).all(|pair| (20..100).contains(&(pair[1] - pair[0]))), "{first:?}");
     }
 }

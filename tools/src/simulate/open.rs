@@ -7,6 +7,7 @@ use ringlog_engine::batch::BatchHeader;
 use ringlog_engine::error::{OpenError, ReadError};
 use ringlog_engine::io::Io;
 use ringlog_engine::io::sim::SimIo;
+use ringlog_engine::limits::SECTOR_BYTES;
 use ringlog_engine::log::Log;
 use ringlog_engine::offset::Offset;
 use ringlog_engine::shard::Shard;
@@ -160,8 +161,21 @@ fn refused(cx: &Context, slot: &Slot, error: &OpenError) {
             restore(cx, slot, &flipped, true);
         }
         None if cx.is_damaged(slot) => slot.is_doomed.set(true),
-        None => cx.fail(slot, format!("refused without damage: {error}")),
+        None => {
+            if let OpenError::Corrupt { path, position, .. } = error {
+                cx.note(|| what_stands_at(cx, path, *position));
+            }
+            cx.fail(slot, format!("refused without damage: {error}"));
+        }
     }
+}
+
+/// The bytes of a file from a position to the end of its sector, for a trace.
+fn what_stands_at(cx: &Context, path: &Path, position: u64) -> String {
+    let bytes = cx.io.read_file(path).unwrap_or_default();
+    let from = usize::try_from(position).unwrap_or(usize::MAX).min(bytes.len());
+    let to = (from + 1).next_multiple_of(SECTOR_BYTES).min(bytes.len());
+    format!("{} bytes, there {:02x?}", bytes.len(), &bytes[from..to])
 }
 
 /// Puts a flipped bit right, if the file is as it was then.
