@@ -1,12 +1,16 @@
-//! The real backend: files and timers on a ring of the kernel's io_uring.
+//! The real backend: files, timers and sockets on a ring of the kernel's io_uring.
 //!
-//! A [`UringIo`] belongs to one thread. It has a ring of its own, on which every read, write, sync,
-//! open and sleep is an operation. Operations are gathered: they are put in line as tasks run,
+//! A [`UringIo`] belongs to one thread. It has a ring of its own, on which every read, write, sync
+//! and open is an operation. Operations are gathered: they are put in line as tasks run,
 //! and one `io_uring_enter` per turn of the loop submits them all. There are two drivers:
 //!
 //! - [`UringIo::plain`] brings its own executor, and [`UringIo::block_on`] sleeps in the ring;
 //! - [`UringIo::tokio`] lives inside a current-thread tokio runtime (tokio-uring's too): a task
 //!   that runs [`UringIo::drive`] submits and completes.
+//!
+//! A log needs no network. But a server around one does, and if it has one ring a thread, then one
+//! system call takes its requests in, sends its answers, writes its log and waits for more of all
+//! of it. So the ring has sockets as well: [`UringListener`] and [`UringStream`].
 //!
 //! An operation whose future is dropped goes on. What it points to (buffers, paths, the open file)
 //! stays in the operation's slot until the kernel is done with it.
@@ -28,14 +32,18 @@ use io_uring::squeue::Entry;
 use io_uring::{opcode, types};
 
 mod file;
+mod gather;
 mod plain;
 mod ring;
+mod socket;
+mod timers;
 #[cfg(feature = "tokio")]
 mod tokio;
 
 pub use self::file::UringFile;
 use self::plain::PlainDriver;
 use self::ring::{Kept, Pendency, Ring};
+pub use self::socket::{UringListener, UringStream};
 use super::{DirEntry, Io, OpenMode};
 use crate::buffer::{BufferPool, FixedSlot, Registrar};
 use crate::offset::Timestamp;
@@ -45,7 +53,7 @@ const FILE_MODE: libc::mode_t = 0o644;
 /// Permissions of new folders, before the process's mask.
 const FOLDER_MODE: libc::mode_t = 0o755;
 
-/// Files, timers and tasks on an io_uring. Cloning gives another handle to the same ring.
+/// Files, timers, sockets and tasks on an io_uring. Cloning gives another handle to the same ring.
 ///
 /// When the last handle, file and future of it is gone, the ring waits for what is in flight and
 /// is closed.
@@ -126,6 +134,44 @@ impl UringIo {
         }
         let (raw, kept) = Pendency::new(Rc::clone(&self.inner), slot).await;
         (check(raw), kept)
+    }
+
+    /// Waits until the eventfd `event` counts more than zero, and takes the count, which is zero
+    /// after. For threads that wake each other without a lock and know of nothing else to wait for.
+    ///
+    /// Costs one operation of the ring and one small allocation. If the future is dropped, a later
+    /// count may be taken and lost.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's: `ErrorKind::WouldBlock` if the eventfd was made non-blocking.
+    pub async fn wait_event(&self, event: &Rc<OwnedFd>) -> io::Result<u64> {
+        loop {
+            let mut count = Box::new(0u64);
+            let (target, bytes) = (types::Fd(event.as_raw_fd()), &raw mut *count);
+            let entry = opcode::Read::new(target, bytes.cast(), size_of::<u64>() as u32)
+                .offset(u64::MAX)
+                .build();
+            let kept = Kept::Event(count);
+            // SAFETY: the entry points into the box, which moves into the slot.
+            match unsafe { self.operate(entry, kept, Some(Rc::clone(event))) }.await {
+                (Ok(_), Kept::Event(count)) => return Ok(*count),
+                (Err(error), _) if error.kind() == ErrorKind::Interrupted => {}
+                (Err(error), _) => return Err(error),
+                (Ok(_), _) => unreachable!("what was kept comes back"),
+            }
+        }
+    }
+
+    /// Sleeps by an operation of its own: nobody passes a deadline to the wait in the ring.
+    #[cfg(feature = "tokio")]
+    async fn sleep_in_the_kernel(&self, duration: Duration) {
+        let time = Box::new(types::Timespec::from(duration));
+        let entry = opcode::Timeout::new(&raw const *time).build();
+        // SAFETY: the entry points into the box, which moves into the slot.
+        let (result, _) = unsafe { self.operate(entry, Kept::Sleep(time), None) }.await;
+        // A timeout that expires says ETIME; there is no other end that matters to a sleeper.
+        drop(result);
     }
 
     /// Opens with the given flags; the result is a descriptor.
@@ -311,13 +357,11 @@ impl Io for UringIo {
     }
 
     async fn sleep(&self, duration: Duration) {
-        let time = types::Timespec::new().sec(duration.as_secs()).nsec(duration.subsec_nanos());
-        let time = Box::new(time);
-        let entry = opcode::Timeout::new(&raw const *time).build();
-        // SAFETY: the entry points into the box, which moves into the slot.
-        let (result, _) = unsafe { self.operate(entry, Kept::Sleep(time), None) }.await;
-        // A timeout that expires says ETIME; there is no other end that matters to a sleeper.
-        drop(result);
+        match &self.inner.driver {
+            Driver::Plain(driver) => driver.timers.sleep(duration).await,
+            #[cfg(feature = "tokio")]
+            Driver::Tokio(_) => self.sleep_in_the_kernel(duration).await,
+        }
     }
 
     fn random(&self) -> u64 {

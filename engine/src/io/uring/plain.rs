@@ -6,14 +6,19 @@ use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Driver, UringIo};
+use super::ring::Wait;
+use super::timers::Timers;
+use super::{Driver, UringIo, clock};
 use crate::io::executor::Executor;
 
 pub(super) struct PlainDriver {
     executor: Executor,
     /// An eventfd that other threads write to when they wake a task.
     wake: Arc<File>,
+    /// Those who sleep. They cost the kernel nothing: the next deadline bounds the wait in the ring.
+    pub(super) timers: Timers,
 }
 
 impl PlainDriver {
@@ -30,7 +35,7 @@ impl PlainDriver {
             // It fails only when the counter is full, and then the thread is awake anyway.
             let _ = (&*remote).write(&1u64.to_ne_bytes());
         });
-        Ok(Self { executor, wake })
+        Ok(Self { executor, wake, timers: Timers::default() })
     }
 
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + 'static) {
@@ -56,35 +61,51 @@ impl UringIo {
     }
 
     /// Runs a future, and the tasks that are spawned, on this thread until the future resolves.
-    /// Between turns, operations are submitted; when nothing is ready, the thread sleeps in the
-    /// ring. Tasks that are left stay, and go on with the next call.
+    /// When nothing is ready, one system call submits what the tasks have put in line and sleeps in
+    /// the ring until something completes, a deadline comes, or another thread wakes a task. While
+    /// tasks are always ready, operations are submitted every few turns. Tasks that are left stay,
+    /// and go on with the next call.
     ///
     /// # Panics
     ///
     /// If this ring was made with [`UringIo::tokio`], if called from one of its own tasks, or if
-    /// the kernel fails the ring.
+    /// the kernel fails the ring. A panic in a task comes out of here too; the others are as they
+    /// were.
     pub fn block_on<T>(&self, main: impl Future<Output = T>) -> T {
         #[cfg_attr(not(feature = "tokio"), expect(irrefutable_let_patterns))]
         let Driver::Plain(driver) = &self.inner.driver else {
             panic!("a ring inside a tokio runtime is driven by `drive`")
         };
         let output = driver.executor.block_on(main, |is_idle| {
-            let mut ring = self.inner.ring.borrow_mut();
-            let mut turn = || {
-                if is_idle {
-                    ring.arm_wake_poll(driver.wake.as_raw_fd())?;
-                }
-                ring.turn(is_idle)?;
-                Ok::<_, io::Error>(ring.take_woken())
-            };
-            match turn() {
+            match self.turn(driver, is_idle) {
                 Ok(true) => driver.acknowledge(),
                 Ok(false) => {}
                 Err(error) => panic!("the io_uring failed: {error}"),
             }
+            if driver.timers.has_any() {
+                driver.timers.fire(clock());
+            }
             ControlFlow::Continue(())
         });
         output.expect("the turn never breaks")
+    }
+
+    /// One turn of the ring, which waits if nothing is ready. Says whether another thread ended it.
+    fn turn(&self, driver: &PlainDriver, is_idle: bool) -> io::Result<bool> {
+        let mut ring = self.inner.ring.borrow_mut();
+        let wait = match driver.timers.next() {
+            _ if !is_idle => Wait::Not,
+            None => Wait::Forever,
+            Some(deadline) => match deadline.saturating_duration_since(clock()) {
+                Duration::ZERO => Wait::Not,
+                left => Wait::AtMost(left),
+            },
+        };
+        if wait != Wait::Not {
+            ring.arm_wake_poll(driver.wake.as_raw_fd())?;
+        }
+        ring.turn(wait)?;
+        Ok(ring.take_woken())
     }
 
     /// Drops all tasks of a [plain](UringIo::plain) ring. Tasks that hold a handle to it keep each

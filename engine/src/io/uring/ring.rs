@@ -9,12 +9,15 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
 use io_uring::squeue::Entry;
-use io_uring::types::{CancelBuilder, Timespec};
+use io_uring::types::{CancelBuilder, SubmitArgs, Timespec};
 use io_uring::{IoUring, Probe};
 
 use super::Inner;
+use super::gather::Gather;
 use crate::buffer::{Buffer, BufferMut};
 use crate::limits::REGISTERED_REGIONS_MAX;
 
@@ -23,6 +26,34 @@ const WAKE_POLL: u64 = u64::MAX;
 
 /// `IORING_ENTER_GETEVENTS`: also run completion work that is pending in the kernel.
 const ENTER_GETEVENTS: u32 = 1;
+
+/// `IORING_ENTER_EXT_ARG`: the argument is one that has a time limit in it. Linux 5.11.
+const ENTER_EXT_ARG: u32 = 1 << 3;
+
+/// Completions that there is room for, for each entry of the submission queue. A socket that waits
+/// has no entry, and completes when it likes. The kernel keeps what comes beyond.
+const COMPLETIONS_PER_ENTRY: u32 = 8;
+
+/// What the kernel takes for a completion queue at most.
+const COMPLETIONS_MAX: u32 = 1 << 16;
+
+/// Turns in a row that leave operations in line because tasks are ready. What these put in line
+/// leaves by the same system call; but tasks that are always ready must not hold it up for ever.
+const TURNS_POSTPONED_MAX: u32 = 4;
+
+/// Memory of vectored sends that is kept for the next ones.
+const GATHERS_SPARE_MAX: usize = 16;
+
+/// How long a ring that is dropped waits between two attempts to cancel what is in flight.
+const CANCEL_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a turn may wait for a completion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    Not,
+    AtMost(Duration),
+    Forever,
+}
 
 /// Memory that an operation in flight points the kernel to. It moves into the operation's slot,
 /// and comes back with the completion; its heap part never moves.
@@ -35,6 +66,12 @@ pub(super) enum Kept {
     Paths(CString, CString),
     /// As `Path`; the result is a descriptor, to be closed if nobody takes it.
     Open(CString),
+    /// Nothing; the result is a descriptor, as for `Open`.
+    Accept,
+    Receive(BytesMut),
+    Send(Bytes),
+    SendVectored(Box<Gather>),
+    Event(Box<u64>),
     Statx(Box<libc::statx>),
     Sleep(Box<Timespec>),
 }
@@ -67,10 +104,13 @@ pub(super) struct Ring {
     vacant: Option<u32>,
     /// Entries were pushed and not submitted.
     is_dirty: bool,
+    /// Turns since the last submission that left them in line.
+    postponed: u32,
     is_wake_poll_armed: bool,
     was_woken: bool,
     pub(super) has_ftruncate: bool,
     fixed: FixedTable,
+    gathers: Vec<Box<Gather>>,
 }
 
 /// The table of fixed buffers.
@@ -93,11 +133,25 @@ impl Ring {
             slots: Vec::with_capacity(entries as usize),
             vacant: None,
             is_dirty: false,
+            postponed: 0,
             is_wake_poll_armed: false,
             was_woken: false,
             has_ftruncate,
             fixed: FixedTable::default(),
+            gathers: Vec::new(),
         })
+    }
+
+    /// Memory for a vectored send, used before if there is any. It holds nothing.
+    pub(super) fn take_gather(&mut self) -> Box<Gather> {
+        self.gathers.pop().unwrap_or_default()
+    }
+
+    /// Gives memory of a send back that has completed.
+    pub(super) fn put_gather(&mut self, gather: Box<Gather>) {
+        if self.gathers.len() < GATHERS_SPARE_MAX {
+            self.gathers.push(gather);
+        }
     }
 
     #[cfg(feature = "tokio")]
@@ -145,21 +199,38 @@ impl Ring {
             if unsafe { self.ring.submission().push(entry) }.is_ok() {
                 return Ok(());
             }
-            self.enter(0)?;
+            self.enter(Wait::Not)?;
             self.drain();
         }
     }
 
-    /// Submits what is in line and takes what is done, waiting for a completion if `wait`.
-    /// Returns how many operations completed.
-    pub(super) fn turn(&mut self, wait: bool) -> io::Result<usize> {
-        let mut completed = self.drain();
-        let wait = wait && completed == 0;
-        if wait || self.is_dirty || self.wants_enter() {
-            self.enter(usize::from(wait))?;
-            completed += self.drain();
+    /// Submits what is in line and takes what is done.
+    #[cfg(feature = "tokio")]
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.drain();
+        if self.is_dirty || self.wants_enter() {
+            self.enter(Wait::Not)?;
+            self.drain();
         }
-        Ok(completed)
+        Ok(())
+    }
+
+    /// Takes what is done. If nothing is, submits what is in line and waits, both at once; if tasks
+    /// are ready, what is in line may stay there for a few turns.
+    pub(super) fn turn(&mut self, wait: Wait) -> io::Result<()> {
+        let has_work = self.drain() > 0 || wait == Wait::Not;
+        if has_work {
+            if !self.is_dirty && !self.wants_enter() {
+                return Ok(());
+            }
+            self.postponed += 1;
+            if self.postponed < TURNS_POSTPONED_MAX {
+                return Ok(());
+            }
+        }
+        self.enter(if has_work { Wait::Not } else { wait })?;
+        self.drain();
+        Ok(())
     }
 
     fn wants_enter(&mut self) -> bool {
@@ -167,28 +238,43 @@ impl Ring {
         submission.taskrun() || submission.cq_overflow()
     }
 
-    fn enter(&mut self, want: usize) -> io::Result<()> {
-        let want = u32::try_from(want).unwrap_or(u32::MAX);
+    /// Submits everything, and waits for a completion as long as it may. It may return sooner.
+    fn enter(&mut self, wait: Wait) -> io::Result<()> {
+        self.postponed = 0;
         loop {
-            let count = u32::try_from(self.ring.submission().len()).unwrap_or(u32::MAX);
-            // SAFETY: no argument is passed, and what the entries point to lives in their slots.
-            let entered = unsafe {
-                self.ring.submitter().enter::<libc::sigset_t>(count, want, ENTER_GETEVENTS, None)
-            };
-            match entered {
-                Ok(_) if self.ring.submission().is_empty() => {
-                    self.is_dirty = false;
-                    return Ok(());
-                }
-                Ok(_) => {}
-                Err(error) => match error.raw_os_error() {
-                    Some(libc::EINTR) => {}
-                    // Completions must be taken first; the caller does so and comes again.
-                    Some(libc::EBUSY | libc::EAGAIN) => return Ok(()),
-                    _ => return Err(error),
-                },
+            let entered = self.enter_once(wait);
+            self.is_dirty = !self.ring.submission().is_empty();
+            match entered.map_err(|error| (error.raw_os_error(), error)) {
+                Ok(_) if self.is_dirty => {}
+                Err((Some(libc::EINTR), _)) if self.is_dirty => {}
+                Ok(_) | Err((Some(libc::EINTR | libc::ETIME), _)) => return Ok(()),
+                // Completions must be taken first; the caller does so and comes again.
+                Err((Some(libc::EBUSY | libc::EAGAIN), _)) => return Ok(()),
+                Err((_, error)) => return Err(error),
             }
         }
+    }
+
+    fn enter_once(&mut self, wait: Wait) -> io::Result<usize> {
+        let count = u32::try_from(self.ring.submission().len()).unwrap_or(u32::MAX);
+        let submitter = self.ring.submitter();
+        let (want, limit) = match wait {
+            Wait::Not => (0, None),
+            Wait::Forever => (1, None),
+            Wait::AtMost(limit) => (1, Some(limit)),
+        };
+        let Some(limit) = limit else {
+            // SAFETY: no argument is passed, and what the entries point to lives in their slots.
+            return unsafe {
+                submitter.enter::<libc::sigset_t>(count, want, ENTER_GETEVENTS, None)
+            };
+        };
+        let time = Timespec::from(limit);
+        let argument = SubmitArgs::new().timespec(&time);
+        let flags = ENTER_GETEVENTS | ENTER_EXT_ARG;
+        // SAFETY: the argument is what the flag says and lives as long as the call, and what the
+        // entries point to lives in their slots.
+        unsafe { submitter.enter(count, want, flags, Some(&argument)) }
     }
 
     /// Takes every completion there is.
@@ -327,12 +413,12 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        // Cancelling is a courtesy that older kernels lack; waiting is what keeps memory safe.
-        let submitted = self.enter(0);
-        let _ = self.ring.submitter().register_sync_cancel(None, CancelBuilder::any());
-        let mut waited = submitted.map(|()| 0);
+        let mut waited = self.enter(Wait::Not);
         while waited.is_ok() && self.is_busy() {
-            waited = self.turn(true);
+            // Cancelling is a courtesy that older kernels lack; waiting is what keeps memory safe.
+            // Once is not enough for what was between two states just then.
+            let _ = self.ring.submitter().register_sync_cancel(None, CancelBuilder::any());
+            waited = self.turn(Wait::AtMost(CANCEL_PAUSE));
         }
         if waited.is_err() {
             // The kernel may still write there: better lost than reused.
@@ -343,7 +429,7 @@ impl Drop for Ring {
 
 /// Drops what an operation kept whose result nobody takes.
 fn discard(kept: Kept, result: i32) {
-    if let (Kept::Open(_), Ok(fd)) = (&kept, u32::try_from(result)) {
+    if let (Kept::Open(_) | Kept::Accept, Ok(fd)) = (&kept, u32::try_from(result)) {
         // SAFETY: the kernel has just given us this descriptor, and nobody else knows it.
         drop(unsafe { OwnedFd::from_raw_fd(fd.cast_signed()) });
     }
@@ -362,8 +448,9 @@ fn build(entries: u32, defer: bool) -> io::Result<IoUring> {
     older.setup_coop_taskrun().setup_taskrun_flag();
     let plain = IoUring::builder();
     let mut last = None;
+    let completions = entries.saturating_mul(COMPLETIONS_PER_ENTRY).min(COMPLETIONS_MAX);
     for mut builder in [best, older, plain] {
-        match builder.dontfork().build(entries) {
+        match builder.dontfork().setup_cqsize(completions).build(entries) {
             Ok(ring) => return Ok(ring),
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => last = Some(error),
             Err(error) => {

@@ -99,7 +99,7 @@ fn poll_drive(ready: &AsyncFd<RingFd>, context: &mut Context<'_>) -> Poll<io::Re
     };
     driver.set_waker(context);
     loop {
-        inner.ring.borrow_mut().turn(false)?;
+        inner.ring.borrow_mut().flush()?;
         match ready.poll_read_ready(context)? {
             // Cleared before the next look at the ring, so that a completion after that look
             // makes it ready again.
