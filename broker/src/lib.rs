@@ -31,3 +31,4 @@ pub mod metadata;
 mod data_dir;
 mod sync;
 mod task;
+mod timer;

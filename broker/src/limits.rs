@@ -37,8 +37,9 @@ pub const CONTROL_QUEUE: usize = 1024;
 /// Connections waiting in the kernel to be accepted, a shard.
 pub const LISTEN_BACKLOG: i32 = 4096;
 
-/// Entries of a shard's storage ring. Operations beyond them wait in the engine.
-pub const STORAGE_RING_ENTRIES: u32 = 512;
+/// Entries of the submission queue of a shard's ring. When they are used up, the shard submits
+/// early. Its completion queue has eight times as many, and the kernel keeps what comes beyond.
+pub const SHARD_RING_ENTRIES: u32 = 1024;
 
 /// Files that a shard's journal is divided into, if their size allows: enough that the oldest is
 /// emptied while the others are written.
@@ -116,13 +117,6 @@ pub const ACCEPT_PAUSE_MS: u64 = 100;
 
 /// Milliseconds between two log lines of one kind that clients can bring about.
 pub const REPEATED_LOG_MS: u64 = 1_000;
-
-/// Entries of the submission queue of a shard's socket ring. When they are used up, the shard
-/// submits early.
-pub const RUNTIME_ENTRIES: u32 = 1024;
-
-/// Entries of the completion queue of a shard's socket ring. The kernel keeps what comes beyond.
-pub const RUNTIME_COMPLETIONS: u32 = 8192;
 
 /// How long a starting broker waits for its port, which one that was just killed may still hold.
 pub const PORT_WAIT: std::time::Duration = std::time::Duration::from_secs(1);

@@ -22,8 +22,8 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
-use tokio_uring::buf::BoundedBuf;
-use tokio_uring::net::TcpStream;
+use ringlog_engine::io::Io;
+use ringlog_engine::io::uring::UringStream;
 
 use super::budget::Admission;
 use super::frame::FrameError;
@@ -34,10 +34,11 @@ use super::registry::Registry;
 use super::service::{Outcome, Service};
 use crate::limits::{DISCARD_BYTES_MAX, RECEIVE_BUFFER_MIN, REQUESTS_PER_TURN};
 use crate::task;
+use crate::timer::yield_now;
 
 /// What reader and writer share.
 pub(super) struct Connection<P> {
-    stream: TcpStream,
+    stream: UringStream,
     queue: AnswerQueue<P>,
     peer: SocketAddr,
     /// The registry's tick at which bytes last moved.
@@ -123,7 +124,7 @@ impl<P: 'static> Connection<P> {
 pub(super) fn spawn<S: Service>(
     service: &Rc<S>,
     registry: &Rc<Registry<S::Pending>>,
-    stream: TcpStream,
+    stream: UringStream,
     peer: SocketAddr,
     admission: Admission,
 ) {
@@ -150,7 +151,7 @@ async fn serve<S: Service>(
     registry: Rc<Registry<S::Pending>>,
     connection: Rc<Connection<S::Pending>>,
 ) {
-    let mut writer = task::spawn(write::<S>(Rc::clone(&connection), Rc::clone(&registry)));
+    let mut writer = task::spawn_joined(write::<S>(Rc::clone(&connection), Rc::clone(&registry)));
     let buffer = ReceiveBuffer::new(registry.settings().request_bytes_max);
     let session = Rc::new(service.open(connection.peer));
     let end = read(&*service, &session, &connection, &registry, buffer).await;
@@ -164,7 +165,7 @@ async fn serve<S: Service>(
     tokio::select! {
         // A writer that panicked has raised the alarm; there is nothing to add here.
         _ = &mut writer => {}
-        () = tokio::time::sleep(registry.settings().closed_wait), if closed => {
+        () = registry.io().sleep(registry.settings().closed_wait), if closed => {
             connection.queue.wait_no_more();
             let _ = writer.await;
         }
@@ -177,7 +178,7 @@ async fn serve<S: Service>(
 fn tell<P>(end: &ReadEnd, peer: SocketAddr, registry: &Registry<P>) {
     match end {
         ReadEnd::Frame(_) | ReadEnd::Refused(_) => {
-            if let Some(unsaid) = registry.refusals.due() {
+            if let Some(unsaid) = registry.refusals.due(registry.io()) {
                 tracing::warn!(%peer, reason = %end, unsaid, "closed a connection");
             }
         }
@@ -220,7 +221,7 @@ async fn read<S: Service>(
             turn += 1;
             if turn == REQUESTS_PER_TURN {
                 turn = 0;
-                tokio::task::yield_now().await;
+                yield_now().await;
             }
         }
         match receive(&connection.stream, &mut buffer).await {
@@ -235,12 +236,10 @@ async fn read<S: Service>(
 }
 
 /// Reads once, after the bytes that the buffer holds.
-async fn receive(stream: &TcpStream, buffer: &mut ReceiveBuffer) -> io::Result<usize> {
-    let lent = buffer.lend();
-    let filled = lent.len();
-    let (read, lent) = stream.read(lent.slice(filled..)).await;
+async fn receive(stream: &UringStream, buffer: &mut ReceiveBuffer) -> io::Result<usize> {
+    let (read, lent) = stream.receive(buffer.lend()).await;
     let read = read?;
-    buffer.take_back(lent.into_inner(), read);
+    buffer.take_back(lent, read);
     Ok(read)
 }
 
@@ -315,7 +314,7 @@ async fn send<P: 'static>(
 
 /// Says goodbye so that the client gets every answer: closing a socket with unread bytes would
 /// reset it, and what is on its way would be lost.
-async fn part(stream: &TcpStream) {
+async fn part(stream: &UringStream) {
     if stream.shutdown(Shutdown::Both).is_err() {
         return;
     }
@@ -323,8 +322,9 @@ async fn part(stream: &TcpStream) {
     let mut buffer = BytesMut::with_capacity(RECEIVE_BUFFER_MIN);
     while discarded < DISCARD_BYTES_MAX {
         // Never waits: after the shutdown there is what has come, and then the end.
-        let (read, returned) = stream.read(buffer).await;
+        let (read, returned) = stream.receive(buffer).await;
         buffer = returned;
+        buffer.clear();
         match read {
             Ok(read @ 1..) => discarded += read,
             Ok(0) | Err(_) => return,

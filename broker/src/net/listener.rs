@@ -5,6 +5,8 @@ use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::time::Duration;
 
+use ringlog_engine::io::Io;
+use ringlog_engine::io::uring::UringListener;
 use rustix::net::sockopt::set_socket_reuseport;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
@@ -156,7 +158,7 @@ pub(super) async fn accept<S: Service>(
     listener: TcpListener,
     budget: ConnectionBudget,
 ) {
-    let listener = tokio_uring::net::TcpListener::from_std(listener);
+    let listener = UringListener::new(registry.io(), listener);
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => match budget.admit() {
@@ -164,7 +166,7 @@ pub(super) async fn accept<S: Service>(
                     connection::spawn(&service, &registry, stream, peer, admission);
                 }
                 None => {
-                    if let Some(unsaid) = registry.turned_away.due() {
+                    if let Some(unsaid) = registry.turned_away.due(registry.io()) {
                         let max = budget.max();
                         tracing::warn!(
                             %peer,
@@ -184,10 +186,10 @@ pub(super) async fn accept<S: Service>(
                     | rustix::io::Errno::NOBUFS
                     | rustix::io::Errno::NOMEM,
                 ) => {
-                    if let Some(unsaid) = registry.turned_away.due() {
+                    if let Some(unsaid) = registry.turned_away.due(registry.io()) {
                         tracing::error!(%error, unsaid, "cannot accept a client now");
                     }
-                    tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+                    registry.io().sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
                 }
                 // The client is gone already, or its network had an error: not the listener's.
                 _ => tracing::debug!(%error, "a client was gone before it was accepted"),

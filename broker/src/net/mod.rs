@@ -34,6 +34,8 @@ pub use receive::ReceiveBuffer;
 pub use registry::NetSettings;
 pub use service::{Outcome, Service};
 
+use ringlog_engine::io::uring::UringIo;
+
 use listener::Closer;
 use registry::Registry;
 
@@ -42,12 +44,13 @@ use crate::task;
 /// Accepts clients on `listener` and serves them until `stop` resolves; then answers what was
 /// taken in, for as long as [`NetSettings::stop_wait`] allows, and closes every connection.
 ///
-/// Runs on a shard's thread, inside its runtime. When this returns, no request is under way.
+/// Runs on a shard's thread, whose tasks `io` runs. When this returns, no request is under way.
 ///
 /// # Errors
 ///
 /// When the listener's descriptor cannot be duplicated; nothing is accepted then.
 pub async fn serve<S: Service>(
+    io: &UringIo,
     service: Rc<S>,
     listener: TcpListener,
     settings: NetSettings,
@@ -55,14 +58,16 @@ pub async fn serve<S: Service>(
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let closer = Closer::of(&listener)?;
-    let registry = Registry::new(settings);
-    let sweeping = task::spawn(Rc::clone(&registry).sweep());
-    let accepting = task::spawn(listener::accept(service, Rc::clone(&registry), listener, budget));
-    stop.await;
+    let registry = Registry::new(io, settings);
+    let accepting = listener::accept(service, Rc::clone(&registry), listener, budget);
+    let accepting = task::spawn_joined(accepting);
+    tokio::select! {
+        () = stop => {}
+        () = registry.sweep() => {}
+    }
     closer.close();
     // A panic in it has raised the alarm.
     let _ = accepting.await;
     registry.stop().await;
-    sweeping.abort();
     Ok(())
 }

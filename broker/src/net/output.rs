@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio_uring::net::TcpStream;
+use ringlog_engine::io::uring::UringStream;
 
 use crate::limits::{SEND_BYTES_MAX, SEND_COPY_MAX, SEND_PARTS_MAX};
 
@@ -72,21 +72,21 @@ impl Output {
     /// The socket's; then some bytes may have left, and the connection is of no more use.
     pub(super) async fn send(
         &mut self,
-        stream: &TcpStream,
+        stream: &UringStream,
         mut progressed: impl FnMut(),
     ) -> io::Result<()> {
         self.settle_small();
         while !self.parts.is_empty() {
             let sent = if self.parts.len() == 1 {
                 let part = self.parts.pop_front().expect("there is one");
-                let (sent, part) = stream.write(part).submit().await;
+                let (sent, part) = stream.send(part).await;
                 self.parts.push_front(part);
                 sent?
             } else {
                 let count = self.parts.len().min(SEND_PARTS_MAX);
                 let mut vector = std::mem::take(&mut self.vector);
                 vector.extend(self.parts.drain(..count));
-                let (sent, mut vector) = stream.writev(vector).await;
+                let (sent, mut vector) = stream.send_vectored(vector).await;
                 // Back to the front, in order, and then cut by what was sent.
                 while let Some(part) = vector.pop() {
                     self.parts.push_front(part);

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use ringlog_engine::io::Io;
+use ringlog_engine::io::uring::UringIo;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 use super::connection::Connection;
 use crate::limits::REPEATED_LOG_MS;
+use crate::timer::timeout;
 
 /// Sweeps in which a connection must have been silent to be closed: it is closed when it has been
 /// silent for its time, and a fifth of it later at most.
@@ -34,14 +36,15 @@ pub struct NetSettings {
 /// Lets a line of one kind into the log now and then, and counts the others.
 #[derive(Default)]
 pub(super) struct Occasional {
-    last: Cell<Option<Instant>>,
+    /// By the ring's clock.
+    last: Cell<Option<Duration>>,
     unsaid: Cell<u64>,
 }
 
 impl Occasional {
     /// Says whether a line is due, and how many were left out since the last.
-    pub(super) fn due(&self) -> Option<u64> {
-        let now = Instant::now();
+    pub(super) fn due(&self, clock: &impl Io) -> Option<u64> {
+        let now = clock.elapsed();
         let pause = Duration::from_millis(REPEATED_LOG_MS);
         if self.last.get().is_some_and(|last| now < last + pause) {
             self.unsaid.set(self.unsaid.get() + 1);
@@ -54,6 +57,7 @@ impl Occasional {
 
 /// The connections that a shard serves.
 pub(super) struct Registry<P> {
+    io: UringIo,
     settings: NetSettings,
     connections: RefCell<BTreeMap<u64, Rc<Connection<P>>>>,
     next: Cell<u64>,
@@ -85,8 +89,9 @@ impl<P> Drop for Entry<P> {
 }
 
 impl<P: 'static> Registry<P> {
-    pub(super) fn new(settings: NetSettings) -> Rc<Self> {
+    pub(super) fn new(io: &UringIo, settings: NetSettings) -> Rc<Self> {
         Rc::new(Self {
+            io: io.clone(),
             settings,
             connections: RefCell::default(),
             next: Cell::new(0),
@@ -106,11 +111,11 @@ impl<P: 'static> Registry<P> {
 
     /// Closes connections that are silent for too long, for ever. Costs one timer and a look at
     /// each connection a sweep.
-    pub(super) async fn sweep(self: Rc<Self>) {
-        let Some(idle_max) = self.settings.idle_max else { return };
+    pub(super) async fn sweep(&self) {
+        let Some(idle_max) = self.settings.idle_max else { return std::future::pending().await };
         let pause = (idle_max / SWEEPS_IDLE).max(Duration::from_millis(1));
         loop {
-            tokio::time::sleep(pause).await;
+            self.io.sleep(pause).await;
             let tick = self.tick.get() + 1;
             self.tick.set(tick);
             for connection in self.connections.borrow().values() {
@@ -131,7 +136,7 @@ impl<P: 'static> Registry<P> {
             connection.stop_reading();
         }
         let stop_wait = self.settings.stop_wait;
-        if tokio::time::timeout(stop_wait, self.empty()).await.is_ok() {
+        if timeout(&self.io, stop_wait, self.empty()).await.is_some() {
             return;
         }
         tracing::warn!(
@@ -143,7 +148,7 @@ impl<P: 'static> Registry<P> {
             connection.cut_off();
         }
         // What is left now waits for the broker to accept a request. It ends with the shard.
-        let _ = tokio::time::timeout(stop_wait, self.empty()).await;
+        timeout(&self.io, stop_wait, self.empty()).await;
     }
 
     async fn empty(&self) {
@@ -156,6 +161,11 @@ impl<P: 'static> Registry<P> {
 }
 
 impl<P> Registry<P> {
+    /// The ring that the connections are on.
+    pub(super) fn io(&self) -> &UringIo {
+        &self.io
+    }
+
     pub(super) fn settings(&self) -> &NetSettings {
         &self.settings
     }

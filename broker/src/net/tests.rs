@@ -96,7 +96,8 @@ impl Server {
         let stand_in = StandIn { go: Arc::clone(&go), ..StandIn::default() };
         std::thread::spawn(move || {
             let budget = ConnectionBudget::new(connections_max);
-            ended.send(tokio_uring::start(run(stand_in, listener, settings, budget, stopping)))
+            let io = UringIo::plain(64).expect("a ring");
+            ended.send(task::run(&io, run(&io, stand_in, listener, settings, budget, stopping)))
         });
         Self { address, go, stop: Some(stop), stopped }
     }
@@ -122,6 +123,7 @@ impl Server {
 
 /// Says whether it ended without a panic.
 async fn run(
+    io: &UringIo,
     stand_in: StandIn,
     listener: TcpListener,
     settings: NetSettings,
@@ -131,7 +133,7 @@ async fn run(
     let stop = async move {
         let _ = stopping.await;
     };
-    let serving = serve(Rc::new(stand_in), listener, settings, budget.clone(), stop);
+    let serving = serve(io, Rc::new(stand_in), listener, settings, budget.clone(), stop);
     tokio::select! {
         served = serving => served.expect("it could listen"),
         () = task::panicked() => return false,

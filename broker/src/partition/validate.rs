@@ -175,7 +175,7 @@ async fn walk(
         }
         match progress {
             Progress::Done => return Ok(latest),
-            Progress::More => tokio::task::yield_now().await,
+            Progress::More => crate::timer::yield_now().await,
         }
     }
 }

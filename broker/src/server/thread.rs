@@ -1,16 +1,16 @@
-//! A shard's thread: its core, its runtime, its life.
+//! A shard's thread: its core, its ring, its life.
 
-use std::io;
 use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::mpsc;
 
+use ringlog_engine::io::uring::UringIo;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::life::{Failure, Life, Phase};
 use crate::dispatch::Dispatcher;
-use crate::limits::{RUNTIME_COMPLETIONS, RUNTIME_ENTRIES};
+use crate::limits::SHARD_RING_ENTRIES;
 use crate::net::{self, ConnectionBudget, NetSettings};
 use crate::shard::mailbox::ShardId;
 use crate::shard::{self, ShardError, ShardStart};
@@ -42,18 +42,18 @@ fn live(thread: ShardThread) {
     if let Some(core) = thread.core {
         pin(id, core);
     }
-    let runtime = match runtime() {
-        Ok(runtime) => runtime,
+    let ring = match UringIo::plain(SHARD_RING_ENTRIES) {
+        Ok(ring) => ring,
         Err(error) => {
             // Nobody listens any more if the start was given up.
             let _ = thread.started.send((id, Err(error.into())));
             return;
         }
     };
-    runtime.block_on(async {
+    task::run(&ring, async {
         let life = thread.life.clone();
         tokio::select! {
-            () = serve(thread) => {}
+            () = serve(&ring, thread) => {}
             () = task::panicked() => {
                 life.fail(Failure::ShardPanicked { shard: id });
                 life.drained();
@@ -62,10 +62,10 @@ fn live(thread: ShardThread) {
     });
 }
 
-async fn serve(thread: ShardThread) {
+async fn serve(ring: &UringIo, thread: ShardThread) {
     let ShardThread { start, listener, settings, budget, life, started, .. } = thread;
     let id = start.id;
-    let shard = match shard::run(start).await {
+    let shard = match shard::run(ring, start).await {
         Ok(shard) => shard,
         Err(error) => {
             let _ = started.send((id, Err(error)));
@@ -80,30 +80,11 @@ async fn serve(thread: ShardThread) {
         life.reaches(Phase::Draining).await;
         shard.drain();
     };
-    if let Err(source) = net::serve(broker, listener, settings, budget, stop).await {
+    if let Err(source) = net::serve(ring, broker, listener, settings, budget, stop).await {
         life.fail(Failure::ShardStopped { shard: id, source });
     }
     life.drained();
     life.reaches(Phase::Ended).await;
-}
-
-/// A runtime whose ring does its work when the thread asks for it, where the kernel knows how.
-fn runtime() -> io::Result<tokio_uring::Runtime> {
-    let mut ring = tokio_uring::uring_builder();
-    ring.setup_cqsize(RUNTIME_COMPLETIONS);
-    let mut builder = tokio_uring::builder();
-    builder.entries(RUNTIME_ENTRIES).uring_builder(&ring);
-    let mut cooperative = ring.clone();
-    cooperative.setup_coop_taskrun();
-    let mut preferred = tokio_uring::builder();
-    preferred.entries(RUNTIME_ENTRIES).uring_builder(&cooperative);
-    match tokio_uring::Runtime::new(&preferred) {
-        // Kernels before 5.19 do not know the flag.
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-            tokio_uring::Runtime::new(&builder)
-        }
-        other => other,
-    }
 }
 
 /// The cores that this process may use, lowest first; empty if the kernel does not say.

@@ -137,13 +137,11 @@ impl Shard {
                 .into_iter()
                 .map(|(topic, key, config)| {
                     let shard = Rc::clone(self);
-                    crate::task::spawn(async move { shard.open(&topic, key, config).await })
+                    crate::task::spawn_joined(async move { shard.open(&topic, key, config).await })
                 })
                 .collect();
             for task in tasks {
-                if let Err(error) = task.await {
-                    std::panic::resume_unwind(error.into_panic());
-                }
+                task.await.expect("opening a partition does not panic");
             }
         }
     }

@@ -8,6 +8,7 @@ use ringlog_engine::compaction::{BatchCodec, CodecError, CompactionSettings};
 use crate::compression::{compress, decompress_to_vec};
 use crate::limits::COMPACTED_BATCH_BYTES_MAX;
 use crate::partition::Partition;
+use crate::timer::yield_now;
 
 use super::Shard;
 
@@ -51,7 +52,7 @@ impl Shard {
             };
             // After a failure too: it may go well another time.
             if !cleaned {
-                tokio::time::sleep(self.config.log_cleaner_backoff).await;
+                self.clock.sleep(self.config.log_cleaner_backoff).await;
             }
         }
     }
@@ -61,7 +62,7 @@ impl Shard {
         let mut dirtiest: Option<(f64, Rc<Partition>)> = None;
         for (index, partition) in partitions.into_iter().enumerate() {
             if index % PARTITIONS_PER_TURN == 0 {
-                tokio::task::yield_now().await;
+                yield_now().await;
             }
             let Some(dirtiness) = partition.dirtiness(settings).await else { continue };
             // What is overdue comes before everything that is not.

@@ -44,10 +44,11 @@ impl Shard {
     /// when the broker stops.
     pub async fn fetch(self: &Rc<Self>, fetch: Fetch) -> Vec<PartRead> {
         let shares = self.shares(&fetch.parts);
-        let mut time_is_up = pin!(tokio::time::sleep(fetch.wait));
+        let deadline = self.clock().elapsed() + fetch.wait;
+        let mut time_is_up = pin!(self.clock().sleep(fetch.wait));
         loop {
             let results = self.read_shares(&fetch, &shares).await;
-            let over = time_is_up.is_elapsed() || self.is_stopping();
+            let over = self.clock().elapsed() >= deadline || self.is_stopping();
             if over || enough(&results, fetch.bytes_min) {
                 return results;
             }
@@ -132,7 +133,7 @@ struct News {
 
 impl News {
     /// Resolves when one of the watches fires, or with `time_is_up`.
-    async fn or(mut self, mut time_is_up: Pin<&mut tokio::time::Sleep>) {
+    async fn or(mut self, mut time_is_up: Pin<&mut impl Future<Output = ()>>) {
         let mut here = pin!(self.here.fired());
         poll_fn(|cx| {
             let fired = here.as_mut().poll(cx).is_ready()

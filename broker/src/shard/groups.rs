@@ -22,6 +22,7 @@ use crate::limits::REPLAY_BYTES;
 use crate::partition::{Isolation, Partition, ProduceError, ValidationError};
 
 use super::clock::Clock;
+use crate::timer::yield_now;
 
 /// Why a coordinator cannot take a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -133,7 +134,7 @@ impl GroupShell {
                 match deadline {
                     Some(deadline) => {
                         let wait = deadline.saturating_sub(self.clock.elapsed());
-                        tokio::time::sleep(wait).await;
+                        self.clock.sleep(wait).await;
                     }
                     None => std::future::pending().await,
                 }
@@ -163,7 +164,7 @@ impl GroupShell {
                 }
             }
             // Loading is background work: the shard's connections come first.
-            tokio::task::yield_now().await;
+            yield_now().await;
         }
         Ok(())
     }

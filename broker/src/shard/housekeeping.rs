@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::partition::Partition;
+use crate::timer::yield_now;
 
 use super::Shard;
 
@@ -10,7 +11,7 @@ impl Shard {
     /// Every `log.retention.check.interval.ms`, lets go of what the topics' retention says.
     pub(super) async fn keep_house(self: Rc<Self>) {
         while !self.is_stopping() {
-            tokio::time::sleep(self.config.log_retention_check_interval).await;
+            self.clock.sleep(self.config.log_retention_check_interval).await;
             let partitions: Vec<Rc<Partition>> =
                 self.partitions.borrow().values().cloned().collect();
             for partition in partitions {
@@ -19,7 +20,7 @@ impl Shard {
                 }
                 partition.apply_retention().await;
                 // One partition at a time, the shard's connections in between.
-                tokio::task::yield_now().await;
+                yield_now().await;
             }
         }
     }

@@ -18,7 +18,7 @@
 //! meanwhile, or the one that would end the waiting could find none. It goes another way:
 //! [`Router::wait`], of which a connection has at most one open at each shard.
 //!
-//! A shard sleeps in its reactor. The first push after it last looked rings its eventfd; the
+//! A shard sleeps in its ring. The first push after it last looked rings its eventfd; the
 //! pushes that follow find the bell already rung and cost no syscall.
 
 use std::cell::{Cell, RefCell};
@@ -30,14 +30,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use ringlog_engine::io::uring::UringIo;
 use rtrb::{Consumer, Producer, RingBuffer};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
-
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::rung::Rung;
 use crate::limits::CALLS_IN_FLIGHT;
+use crate::timer::yield_now;
 
 /// The number of a shard within its broker, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,13 +60,13 @@ struct Bell {
 impl Bell {
     fn new() -> io::Result<Self> {
         use rustix::event::{EventfdFlags, eventfd};
-        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let event = eventfd(0, EventfdFlags::CLOEXEC)?;
         Ok(Self { event, rung: Rung::new() })
     }
 
     fn ring(&self) {
         if self.rung.ring() {
-            // The counter cannot overflow: it grows by one a look, and 2^64 looks take for ever.
+            // It never blocks: the counter grows by one a look, and is full after 2^64.
             let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
         }
     }
@@ -304,23 +303,21 @@ impl<C, R> Inbox<C, R> {
     ///
     /// # Errors
     ///
-    /// When the reactor refuses to watch the bell.
-    pub async fn run(mut self, mut arrived: impl FnMut(C, Replier<C, R>)) -> io::Result<()> {
+    /// When the kernel gives no descriptor, or does not let the bell be heard.
+    pub async fn run(
+        mut self,
+        io: &UringIo,
+        mut arrived: impl FnMut(C, Replier<C, R>),
+    ) -> io::Result<()> {
         let bell = Arc::clone(&self.links.bells[self.links.id.0]);
-        let event = bell.event.try_clone()?;
-        // SAFETY: an `OwnedFd` is open and always the same descriptor until it is dropped, and
-        // the `AsyncFd` owns this one to its own end.
-        let event = unsafe { AsyncFd::register_with_interest(event, Interest::READABLE) };
-        let event = event.map_err(io::Error::from)?;
+        let event = Rc::new(bell.event.try_clone()?);
         loop {
             // Cleared before looking: a push that comes later rings again.
             bell.rung.clear();
             while self.drain(&mut arrived) {
-                tokio::task::yield_now().await;
+                yield_now().await;
             }
-            // The bell is edge triggered, so its counter need never be read.
-            let mut ready = event.readable().await?;
-            ready.clear_ready();
+            io.wait_event(&event).await?;
         }
     }
 
@@ -364,19 +361,19 @@ impl<C, R> Links<C, R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::task;
 
-    fn local<F: Future>(future: F) -> F::Output {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
-        let runtime = runtime.expect("a runtime");
-        tokio::task::LocalSet::new().block_on(&runtime, future)
+    fn local<F: Future>(test: impl FnOnce(UringIo) -> F) -> F::Output {
+        let io = UringIo::plain(16).expect("a ring");
+        task::run(&io, test(io.clone()))
     }
 
     /// Serves a shard on a thread of its own that adds one to what it is sent.
     fn serve_increments(endpoint: Endpoint<usize, usize>) {
         std::thread::spawn(move || {
-            local(async move {
+            local(|io| async move {
                 let (_router, inbox, _waits) = endpoint.open();
-                let _ = inbox.run(|n, replier| replier.reply(n + 1)).await;
+                let _ = inbox.run(&io, |n, replier| replier.reply(n + 1)).await;
             });
         });
     }
@@ -391,17 +388,15 @@ mod tests {
     fn more_calls_than_slots_are_all_answered_in_turn() {
         let (here, there) = pair();
         serve_increments(there);
-        local(async move {
+        local(|io| async move {
             let (router, inbox, _waits) = here.open();
-            tokio::task::spawn_local(async move {
-                let _ = inbox.run(|_, _| ()).await;
+            task::spawn(async move {
+                let _ = inbox.run(&io, |_, _| ()).await;
             });
             let calls: Vec<_> = (0..10 * CALLS_IN_FLIGHT)
                 .map(|n| {
                     let router = router.clone();
-                    tokio::task::spawn_local(
-                        async move { (n, router.call(ShardId(1), n).await.await) },
-                    )
+                    task::spawn_joined(async move { (n, router.call(ShardId(1), n).await.await) })
                 })
                 .collect();
             for call in calls {
@@ -415,10 +410,10 @@ mod tests {
     fn a_dropped_call_gives_its_slot_back_when_the_answer_comes() {
         let (here, there) = pair();
         serve_increments(there);
-        local(async move {
+        local(|io| async move {
             let (router, inbox, _waits) = here.open();
-            tokio::task::spawn_local(async move {
-                let _ = inbox.run(|_, _| ()).await;
+            task::spawn(async move {
+                let _ = inbox.run(&io, |_, _| ()).await;
             });
             for n in 0..3 * CALLS_IN_FLIGHT {
                 drop(router.call(ShardId(1), n).await);
@@ -430,7 +425,7 @@ mod tests {
     #[test]
     fn long_calls_take_no_slots_and_end_when_they_are_not_wanted() {
         let (here, there) = pair();
-        local(async move {
+        local(|_io| async move {
             let (router, _inbox, _waits) = here.open();
             let (_other, _other_inbox, mut waits) = there.open();
             let wanted: Vec<_> =

@@ -1,7 +1,7 @@
 //! A shard: one core, one thread, and everything that lives on it.
 //!
-//! A shard owns its partitions, their coordinators, its storage ring and the connections that it
-//! has accepted. It shares nothing with other shards; what it wants from them it asks through the
+//! A shard owns its partitions, their coordinators, its ring and the connections that it has
+//! accepted. It shares nothing with other shards; what it wants from them it asks through the
 //! [`mailbox`]. What it knows of the cluster is an immutable image, replaced whole when the
 //! control thread publishes a newer one.
 

@@ -7,12 +7,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use ringlog_engine::error::OpenError;
-use ringlog_engine::io::uring::UringIo;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::BrokerConfig;
 use crate::control::ControlHandle;
-use crate::limits::STORAGE_RING_ENTRIES;
 use crate::metadata::MetadataImage;
 
 use super::Shard;
@@ -20,6 +18,7 @@ use super::clock::Clock;
 use super::lent::Lent;
 use super::mailbox::{Endpoint, Inbox, ShardId, Wait, Waits};
 use super::message::{Call, Reply};
+use super::storage::Disk;
 
 /// What a shard's thread needs to start.
 pub struct ShardStart {
@@ -69,27 +68,20 @@ pub enum ShardError {
     Journal(#[from] OpenError),
 }
 
-/// Builds a shard on the thread that it will live on, inside its runtime, and starts its
+/// Builds a shard on the thread that it will live on, whose tasks `disk` runs, and starts its
 /// background work.
 ///
 /// # Errors
 ///
 /// [`ShardError`].
-pub async fn run(start: ShardStart) -> Result<Rc<Shard>, ShardError> {
-    let disk = UringIo::tokio(STORAGE_RING_ENTRIES)?;
-    let driving = disk.drive();
-    crate::task::spawn(async move {
-        if let Err(error) = driving.await {
-            panic!("the storage ring cannot be driven: {error}");
-        }
-    });
-    let storage = super::journal::open(&disk, &start.config, start.id).await?;
+pub async fn run(disk: &Disk, start: ShardStart) -> Result<Rc<Shard>, ShardError> {
+    let storage = super::journal::open(disk, &start.config, start.id).await?;
     disk.register_buffers(storage.pool());
     let (router, inbox, waits) = start.endpoint.open();
     let shard = Rc::new(Shard {
         id: start.id,
         shards: start.shards,
-        clock: Clock::of(&disk),
+        clock: Clock::of(disk),
         storage,
         lent: Lent::default(),
         config: start.config,
@@ -116,7 +108,7 @@ impl Shard {
     /// Serves what other shards ask, each call in a task of its own, started in order.
     async fn take_calls(self: Rc<Self>, inbox: Inbox<Call, Reply>) {
         let ended = inbox
-            .run(|call, replier| {
+            .run(self.clock.disk(), |call, replier| {
                 let shard = Rc::clone(&self);
                 crate::task::spawn(async move { replier.reply(shard.serve(call).await) });
             })

@@ -212,7 +212,7 @@ async fn first_not_older(
         match progress.map_err(unreadable)? {
             _ if first.is_some() => break,
             Progress::Done => break,
-            Progress::More => tokio::task::yield_now().await,
+            Progress::More => crate::timer::yield_now().await,
         }
     }
     Ok(first.and_then(|(delta, timestamp)| found(delta, timestamp)))

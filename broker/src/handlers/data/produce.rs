@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, timeout_at};
 
 use crate::controller::is_internal;
 use crate::dispatch::{Context, Outcome, pending_produce, sealed};
@@ -18,6 +17,7 @@ use crate::protocol::messages::{
 };
 use crate::protocol::{ApiKey, ErrorCode};
 use crate::shard::Appending;
+use crate::shard::clock::Clock;
 use crate::shard::message::Append;
 
 /// The first version whose clients know zstd.
@@ -34,7 +34,9 @@ const OWN_WRITE_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct Accepted {
     version: i16,
     correlation_id: i32,
-    deadline: Instant,
+    /// By the shard's clock.
+    deadline: Duration,
+    clock: Clock,
     topics: Vec<AcceptedTopic>,
 }
 
@@ -85,7 +87,8 @@ pub async fn accept(context: Context, mut reader: Reader) -> Result<Outcome, Dec
         ALL => Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)),
         _ => OWN_WRITE_WAIT,
     };
-    let deadline = Instant::now() + wait;
+    let clock = context.shard.clock().clone();
+    let deadline = clock.elapsed() + wait;
     let image = context.shard.image();
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
@@ -102,7 +105,7 @@ pub async fn accept(context: Context, mut reader: Reader) -> Result<Outcome, Dec
         topics.push(AcceptedTopic { name: topic.name, id, partitions });
     }
     let correlation_id = context.header.correlation_id;
-    let accepted = Accepted { version, correlation_id, deadline, topics };
+    let accepted = Accepted { version, correlation_id, deadline, clock, topics };
     if wants_answer { Ok(pending_produce(accepted)) } else { Ok(accepted.unanswered()) }
 }
 
@@ -159,11 +162,11 @@ impl Accepted {
             for (index, batch) in topic.partitions {
                 partitions.push(match batch {
                     Batch::Taken(appending) => {
-                        match timeout_at(self.deadline, appending.committed()).await {
-                            Ok(Ok(accepted)) => committed(index, accepted),
-                            Ok(Err(error)) => failed(index, Refusal::because(&error)),
+                        match self.clock.timeout_at(self.deadline, appending.committed()).await {
+                            Some(Ok(accepted)) => committed(index, accepted),
+                            Some(Err(error)) => failed(index, Refusal::because(&error)),
                             // The batch may still be committed: nobody knows yet.
-                            Err(_) => failed(index, Refusal::of(ErrorCode::RequestTimedOut)),
+                            None => failed(index, Refusal::of(ErrorCode::RequestTimedOut)),
                         }
                     }
                     Batch::Refused(refusal) => failed(index, refusal),
