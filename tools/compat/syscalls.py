@@ -3,7 +3,8 @@
 
 One record per produce request, each awaited before the next is sent, so that no batching can hide a
 call per request; a consumer fetches them meanwhile and again from the start. Data-path reads, writes,
-syncs and socket traffic must go through io_uring_enter. Threads must be pinned, one per shard.
+syncs and socket traffic must go through io_uring_enter. Threads must be pinned, one per shard, and wait in
+their rings alone.
 """
 
 import argparse
@@ -37,6 +38,11 @@ FILE_CALLS = {
     "sendfile", "splice", "copy_file_range",
 }
 SOCKET_CALLS = {"sendto", "recvfrom", "sendmsg", "recvmsg", "sendmmsg", "recvmmsg"}
+# Other places for a thread to wait than its ring.
+WAIT_CALLS = {
+    "epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select", "pselect6",
+    "nanosleep", "clock_nanosleep",
+}
 # Data calls that are nobody's request: a segment rolled, an index opened, a log line written, a
 # metadata record. They may not grow with the load, so that one per fifty requests already fails.
 REQUESTS_PER_STRAY_CALL = 50
@@ -171,6 +177,15 @@ def check_calls(calls: dict[int, Counter], requests: int, verdicts: Verdicts) ->
     verdicts.broken("threads wake each other at most once a turn", *reasons)
 
 
+def check_waits(
+    found: dict[int, tuple[str, list[int]]], calls: dict[int, Counter], verdicts: Verdicts
+) -> None:
+    pinned = [tid for tid, entry in found.items() if len(entry[1]) == 1]
+    total = sum((calls[tid] for tid in pinned), Counter())
+    waits = {name: total[name] for name in sorted(WAIT_CALLS) if total[name]}
+    verdicts.broken("pinned threads wait in their rings alone", *([str(waits)] if waits else []))
+
+
 def check_threads(
     found: dict[int, tuple[str, list[int]]], shards: int, others_max: int, verdicts: Verdicts
 ) -> None:
@@ -212,6 +227,7 @@ def main() -> int:
         print(f"thread {tid} {name}: CPUs {','.join(map(str, cpus))}")
     verdicts = Verdicts()
     check_calls(calls, requests, verdicts)
+    check_waits(found, calls, verdicts)
     check_threads(found, options.shards, options.other_threads_max, verdicts)
     return verdicts.finish()
 
