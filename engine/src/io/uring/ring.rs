@@ -110,6 +110,8 @@ pub(super) struct Ring {
     was_woken: bool,
     pub(super) has_ftruncate: bool,
     fixed: FixedTable,
+    /// For the next vectored sends.
+    #[expect(clippy::vec_box, reason = "a box moves into a slot and back as it is")]
     gathers: Vec<Box<Gather>>,
 }
 
