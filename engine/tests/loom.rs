@@ -126,8 +126,9 @@ struct Task {
 fn wake(task: &Task, which: usize) {
     task.ready[which].store(true, Ordering::Relaxed);
     if task.queued.enter() {
-        task.remote.push(());
-        task.unpark.notify();
+        if task.remote.push(()) {
+            task.unpark.notify();
+        }
     }
 }
 
@@ -179,4 +180,32 @@ fn a_task_that_another_thread_wakes_sees_what_it_was_woken_for() {
 #[test]
 fn no_wake_is_lost_between_two_threads_that_wake_the_same_task() {
     wakers(2);
+}
+
+#[test]
+fn of_two_threads_that_wake_two_tasks_one_unparks_the_owner_for_both() {
+    bounded(|| {
+        let shared = Arc::new((RemoteList::new(), Notify::new()));
+        let threads: Vec<_> = (0..2)
+            .map(|task| {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || {
+                    if shared.0.push(task) {
+                        shared.1.notify();
+                    }
+                })
+            })
+            .collect();
+        let mut woken = 0;
+        loop {
+            shared.0.take(|_| woken += 1);
+            if woken == 2 {
+                break;
+            }
+            shared.1.wait();
+        }
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    });
 }

@@ -1,8 +1,8 @@
 //! A small executor for one thread: for the simulation, and for threads without an async runtime.
 //!
 //! Tasks are polled in the order in which they were woken. Waking from the executor's own thread
-//! takes no lock; a wake from another thread goes through a locked list and
-//! [unparks](Executor::with_unpark) the owner.
+//! takes no lock; a wake from another thread goes through a locked list, and the first of them since
+//! the owner last looked [unparks](Executor::with_unpark) it.
 
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::collections::VecDeque;
@@ -268,8 +268,9 @@ impl Wakeup {
             unsafe { (*local).push_back(self) };
         } else {
             let ready = Arc::clone(&self.ready);
-            ready.remote.push(self);
-            (ready.unpark)();
+            if ready.remote.push(self) {
+                (ready.unpark)();
+            }
         }
     }
 }

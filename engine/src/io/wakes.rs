@@ -35,17 +35,21 @@ impl<T> RemoteList<T> {
         Self { list: Mutex::new(Vec::new()), has_any: AtomicBool::new(false) }
     }
 
-    /// From any thread. The caller wakes the owner afterwards.
-    pub(crate) fn push(&self, item: T) {
+    /// From any thread. Says whether it is the first since the owner last took: then the caller
+    /// unparks the owner. Whoever pushes before the owner takes again leaves it at that.
+    #[must_use]
+    pub(crate) fn push(&self, item: T) -> bool {
         self.list.lock().unwrap_or_else(PoisonError::into_inner).push(item);
         // An exchange and no store: a model of memory that knows no better may take a plain store
         // for older than the owner's last exchange.
-        self.has_any.swap(true, Ordering::Release);
+        // It also reads what it overwrites, so that what another has pushed and unparked for is
+        // taken together with this.
+        !self.has_any.swap(true, Ordering::AcqRel)
     }
 
     /// Gives the owner everything that was pushed. Takes no lock while there is nothing.
     pub(crate) fn take(&self, each: impl FnMut(T)) {
-        if self.has_any.swap(false, Ordering::Acquire) {
+        if self.has_any.swap(false, Ordering::AcqRel) {
             let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
             list.drain(..).for_each(each);
         }
