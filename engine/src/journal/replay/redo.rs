@@ -368,9 +368,16 @@ async fn scrub<I: Io>(
     written.map_err(IoFailure::of(Operation::Write, path))
 }
 
+/// Where some fields of a batch's header stand; the first is a frame's, too.
+const LEADER_EPOCH_AT: usize = 12;
+const LAST_OFFSET_DELTA_AT: usize = 23;
+const RECORD_COUNT_AT: usize = 57;
+
 /// Whether these bytes, the end of a sector, are how the entry of offset `expected` begins, with one
-/// wrong bit at most as far as its offset, length and magic byte go. Zeros, and what stands among
-/// zeros, are one bit away from every power of two, so the offset alone does not tell.
+/// wrong bit at most as far as the fields go that cannot hold just anything. Zeros, and what stands
+/// among zeros, are one bit away from every power of two, so the offset alone does not tell; nor do
+/// offset, length and magic byte, since a removed snapshot of producers, whose bytes reserved space
+/// may hold, has such offsets, followed by times.
 fn may_follow(bytes: &[u8], expected: Offset) -> bool {
     let Some((offset, rest)) = bytes.split_first_chunk::<8>() else { return true };
     let mut wrong = (i64::from_be_bytes(*offset) ^ expected.value()).count_ones();
@@ -381,7 +388,16 @@ fn may_follow(bytes: &[u8], expected: Offset) -> bool {
     }
     if let Some(&magic) = bytes.get(MAGIC_AT) {
         let magic = magic.cast_signed();
-        wrong += Format::nearest(magic).map_or(2, |near| (near.magic() ^ magic).count_ones());
+        let near = Format::nearest(magic);
+        wrong += near.map_or(2, |near| (near.magic() ^ magic).count_ones());
+        let number = |at: usize| bytes.get(at..)?.first_chunk().copied().map(i32::from_be_bytes);
+        wrong += u32::from(number(LEADER_EPOCH_AT).is_some_and(|epoch| epoch < -1));
+        if let (Some(Format::RecordBatch), Some(delta), Some(count)) =
+            (near, number(LAST_OFFSET_DELTA_AT), number(RECORD_COUNT_AT))
+        {
+            let is_sensible = delta >= 0 && (0..=i64::from(delta) + 1).contains(&i64::from(count));
+            wrong += u32::from(!is_sensible);
+        }
     }
     wrong <= 1
 }
@@ -395,6 +411,8 @@ async fn sync_segment<I: Io>(shard: &Shard<I>, path: PathBuf) -> Result<(), IoFa
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::{BatchBuilder, BatchOptions};
+    use crate::offset::Timestamp;
 
     #[test]
     fn what_stands_among_zeros_is_no_batch_with_one_wrong_bit() {
@@ -418,5 +436,32 @@ mod tests {
         assert!(!may_follow(&header(0, 917_504, 15), expected));
         assert!(!may_follow(&header(0, 8151, 0), expected));
         assert!(!may_follow(&header(19, 77, 2), expected));
+    }
+
+    #[test]
+    fn what_a_removed_snapshot_left_is_no_batch_with_one_wrong_bit() {
+        let expected = Offset::new(6).unwrap();
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        builder.push(Timestamp::from_millis(1), Some(b"k"), Some(b"v"), &[]);
+        let mut batch = builder.finish().unwrap();
+        batch[..8].copy_from_slice(&6_i64.to_be_bytes());
+        assert!(may_follow(&batch, expected));
+        for byte in 0..batch.len() {
+            for bit in 0..8 {
+                let mut changed = batch.clone();
+                changed[byte] ^= 1 << bit;
+                assert!(may_follow(&changed, expected), "bit {bit} of byte {byte}");
+            }
+        }
+        // A last offset, a time, and what follows: the end of one entry and the start of the next.
+        for low in [0xc251_f44d_u32, 0x4251_f44d] {
+            let mut stale = expected.value().to_be_bytes().to_vec();
+            stale.extend_from_slice(&0x018c_u32.to_be_bytes());
+            stale.extend_from_slice(&low.to_be_bytes());
+            stale.extend_from_slice(&[0, 0, 0, 0, 7, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0]);
+            stale.extend_from_slice(&[0, 0, 0, 0, 9, 0, 0, 1, 0x8c, 0xc2, 0x51, 0xf4, 0x2e, 0]);
+            stale.extend_from_slice(&[0xda, 0xe3, 0x8c, 0x27, 0, 0, 1, 0x8c, 0xc2, 0x51, 0xf4]);
+            assert!(stale.len() == 61 && !may_follow(&stale, expected));
+        }
     }
 }
