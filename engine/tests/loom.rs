@@ -125,10 +125,8 @@ struct Task {
 /// Wakes the task from a thread of its own, as `Wakeup::wake_by_ref` does it.
 fn wake(task: &Task, which: usize) {
     task.ready[which].store(true, Ordering::Relaxed);
-    if task.queued.enter() {
-        if task.remote.push(()) {
-            task.unpark.notify();
-        }
+    if task.queued.enter() && task.remote.push(()) {
+        task.unpark.notify();
     }
 }
 
