@@ -319,8 +319,8 @@ fn clean_again(machine: &Machine, slot: &Rc<Slot>) {
     let Some(table) = slot.setup.get().table else { return };
     let is_unsure = slot.model.borrow().unsure_producers;
     // What is known of producers says how transactions ended, and nothing else.
-    let is_whole = !machine.cx.is_damaged(slot) && !(is_unsure && table.has_transactions);
-    if !is_whole || machine.failure().is_some() {
+    let is_in_doubt = machine.cx.is_damaged(slot) || is_unsure && table.has_transactions;
+    if is_in_doubt || machine.failure().is_some() {
         return;
     }
     let producers = (0..3).map(|producer| Action::EndTransaction {
