@@ -232,8 +232,10 @@ fn epochs_begin_where_the_log_does_though_a_truncation_into_its_first_batch_was_
             let log = open(&shard, Path::new(DIR), small()).await;
             append(&log, &batch(4, 10, 0, 1)).await;
             append(&log, &batch(1, 10, 1, 1)).await;
+            log.roll().await.unwrap();
+            append(&log, &batch(1, 10, 2, 1)).await;
             log.delete_before(at(2)).await.unwrap();
-            // The epochs' checkpoint says that they begin at 2.
+            // The epochs' checkpoint says that they begin at 2, and knows them up to 5.
             log.close().await.unwrap();
             open(&shard, Path::new(DIR), small()).await
         });
@@ -255,28 +257,31 @@ fn epochs_begin_where_the_log_does_though_a_truncation_into_its_first_batch_was_
 
 #[test]
 fn a_log_is_deleted_while_a_reader_rebuilds_its_indexes() {
-    for operations in 0..30 {
-        let io = SimIo::new(operations);
+    for seed in 0..400 {
+        let io = SimIo::new(seed);
         let log = io.run(async {
             prepare(&io).await;
             let log = open(&cold_shard(&io), Path::new(DIR), small()).await;
-            append(&log, &batch(1, 10, 0, 1)).await;
+            for n in 0..4 {
+                append(&log, &batch(1, 700, n, 1)).await;
+            }
             log.roll().await.unwrap();
-            append(&log, &batch(1, 10, 1, 1)).await;
+            append(&log, &batch(1, 10, 4, 1)).await;
             log.close().await.unwrap();
+            let log = open(&cold_shard(&io), Path::new(DIR), small()).await;
             io.remove_file(&Path::new(FIRST).with_extension("index")).await.unwrap();
-            open(&cold_shard(&io), Path::new(DIR), small()).await
+            log
         });
         let reader = log.clone();
         io.spawn(async move {
             // Whether it gets something depends on who comes first.
-            let _ = reader.read(at(0), at(2), 1000, true).await;
+            let _ = reader.read(at(3), at(5), 1000, true).await;
         });
-        let _ = io.run_operations(std::future::pending::<()>(), operations);
+        let _ = io.run_operations(std::future::pending::<()>(), seed % 20);
         io.run(async {
             let deleted = log.delete().await;
-            assert!(deleted.is_ok(), "after {operations} operations: {deleted:?}");
-            assert!(io.list_dir(Path::new(DIR)).await.is_err(), "after {operations} operations");
+            assert!(deleted.is_ok(), "seed {seed}: {deleted:?}");
+            assert!(io.list_dir(Path::new(DIR)).await.is_err(), "seed {seed}");
         });
     }
 }
@@ -290,20 +295,22 @@ fn a_producer_is_remembered_though_its_last_batch_was_cut_off_after_a_compaction
         let log = open(&shard(&io), Path::new(DIR), small()).await;
         let settings = CompactionSettings { min_cleanable_ratio: 0.0, ..Default::default() };
         append(&log, &sent).await;
+        // Of the same key, so that no record of the producer stays.
+        append(&log, &batch(1, 10, 1, 1)).await;
         log.roll().await.unwrap();
         // Not replicated.
         append(&log, &sequenced(7, 0, 2, 1)).await;
-        log.compact(&settings, at(2), &Uncompressed).await.unwrap();
-        assert_eq!(log.truncate(at(2)).await.unwrap(), at(2));
+        log.compact(&settings, at(3), &Uncompressed).await.unwrap();
+        assert_eq!(log.truncate(at(3)).await.unwrap(), at(3));
         append(&log, &batch(1, 10, 0, 1)).await;
         log.roll().await.unwrap();
         // What is joined takes the snapshots in between with it.
-        log.compact(&settings, at(3), &Uncompressed).await.unwrap();
+        log.compact(&settings, at(4), &Uncompressed).await.unwrap();
     });
     let io = io.kill();
     io.run(async {
         let log = open(&shard(&io), Path::new(DIR), small()).await;
-        assert_eq!(log.offsets().end, at(3));
+        assert_eq!(log.offsets().end, at(4));
         let again = log.check_producer(&header(&sent), io.now());
         assert!(matches!(again, Ok(SequenceCheck::Duplicate { .. })), "{again:?}");
     });
