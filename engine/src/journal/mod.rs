@@ -354,17 +354,20 @@ impl<I: Io> Journal<I> {
     /// Asks up to `count` of the logs that need the oldest file, which may be the current one if
     /// `and_current`, to put what they have there into their segments.
     fn ask(&self, shard: &WeakShard<I>, count: usize, and_current: bool) {
-        let asked = self.pins.borrow_mut().ask(count, and_current);
-        let Some((generation, logs)) = asked else { return };
-        for log in logs.iter().filter_map(std::rc::Weak::upgrade) {
-            let end = log.trace.as_ref().and_then(|trace| trace.borrow().end_in(generation));
-            let Some(end) = end else { continue };
+        let Some((generation, unasked)) = self.pins.borrow().unasked_oldest(and_current) else {
+            return;
+        };
+        for _ in 0..count.min(unasked) {
+            let Some(log) = self.pins.borrow_mut().ask(generation) else { continue };
             if log.failure().is_some() {
                 self.adopt(&log);
                 continue;
             }
-            log.state.borrow_mut().tail.want_settled(end);
-            log.kick_later();
+            let end = log.trace.as_ref().and_then(|trace| trace.borrow().end_in(generation));
+            if let Some(end) = end {
+                log.state.borrow_mut().tail.want_settled(end);
+                log.kick_later();
+            }
         }
         self.rescue_orphans(shard, generation);
     }

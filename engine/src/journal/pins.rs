@@ -62,29 +62,29 @@ impl<I: Io> Pins<I> {
         }
     }
 
-    /// Up to `count` logs of the oldest generation that has some which were not asked to settle, and
-    /// that generation. They count as asked. The current generation is looked at if `and_current`:
-    /// of that they may have more by the time they have settled, so they stand behind the others
-    /// again.
-    pub(crate) fn ask(
-        &mut self,
-        count: usize,
-        and_current: bool,
-    ) -> Option<(u64, Vec<Weak<Inner<I>>>)> {
+    /// The oldest generation that has logs which were not asked to settle, and how many; the current
+    /// one is looked at if `and_current`.
+    pub(crate) fn unasked_oldest(&self, and_current: bool) -> Option<(u64, usize)> {
         let (generation, holders) =
-            self.generations.iter_mut().find(|(_, holders)| !holders.logs.is_empty())?;
-        if *generation == self.current && !and_current {
-            return None;
-        }
-        let count = count.min(holders.logs.len());
-        let logs: Vec<_> = holders.logs.drain(..count).collect();
-        let again = logs.iter().map(Weak::clone);
-        if *generation == self.current {
-            holders.logs.extend(again);
+            self.generations.iter().find(|(_, holders)| !holders.logs.is_empty())?;
+        (*generation != self.current || and_current).then_some((*generation, holders.logs.len()))
+    }
+
+    /// The log that has had something in a generation for the longest of those that were not asked
+    /// to settle. It counts as asked, unless it is gone or has nothing there any more. Of the
+    /// current generation it may have more by the time it has settled, and stands behind the others
+    /// again.
+    pub(crate) fn ask(&mut self, generation: u64) -> Option<Rc<Inner<I>>> {
+        let holders = self.generations.get_mut(&generation)?;
+        let log = holders.logs.pop_front()?.upgrade()?;
+        log.trace.as_ref()?.borrow().end_in(generation)?;
+        let asked = Rc::downgrade(&log);
+        if generation == self.current {
+            holders.logs.push_back(asked);
         } else {
-            holders.asked.extend(again);
+            holders.asked.push(asked);
         }
-        Some((*generation, logs))
+        Some(log)
     }
 
     /// The oldest generation that is held, if it is not the current one.

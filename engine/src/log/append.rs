@@ -387,9 +387,7 @@ impl<I: Io> Inner<I> {
             } else {
                 Some(self.read_tail_block(end - lead as u64, lead).await?)
             };
-            // Where memory is short there is room for what must be, and none for what may come.
-            let is_short = self.shard.cache().is_over();
-            let usual = if is_short { 0 } else { (2 * last_flush).min(WRITE_BYTES_MAX) };
+            let usual = (2 * last_flush).min(WRITE_BYTES_MAX);
             let wanted = (lead + bytes).max(usual);
             let class = BUFFER_CLASSES_BYTES.iter().copied().find(|&class| class >= wanted);
             let mut buffer = self.shard.acquire(class.unwrap_or(wanted)).await;
