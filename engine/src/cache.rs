@@ -22,6 +22,10 @@ use std::rc::{Rc, Weak};
 use crate::buffer::Buffer;
 use crate::offset::Offset;
 
+/// Buffers looked at for each new one when the budget is exceeded. Where ten thousand logs have one
+/// each that must stay, a look at all of them would cost every append more than its write.
+const EVICTION_TRIES: usize = 64;
+
 /// Entries of chunks that are gone which the queue may hold in any case.
 const SLACK: usize = 64;
 
@@ -205,7 +209,7 @@ impl TailCache {
         drop(chunks);
         let over = self.inner.used.get().saturating_sub(self.inner.budget);
         if over > 0 {
-            self.evict(over);
+            self.evict_within(over, EVICTION_TRIES);
         }
     }
 
@@ -217,8 +221,13 @@ impl TailCache {
     /// Lets go of the oldest buffers until `bytes` are given back or only batches are left that
     /// must stay.
     pub(crate) fn evict(&self, bytes: usize) {
+        let all = self.inner.queue.borrow().len();
+        self.evict_within(bytes, all);
+    }
+
+    /// The same, but it looks at `tries` of them at most.
+    fn evict_within(&self, bytes: usize, mut tries: usize) {
         let target = self.inner.used.get().saturating_sub(bytes);
-        let mut tries = self.inner.queue.borrow().len();
         while self.inner.used.get() > target && tries > 0 {
             tries -= 1;
             let Some(entry) = self.inner.queue.borrow_mut().pop_front() else { return };
