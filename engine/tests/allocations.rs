@@ -26,10 +26,10 @@ const WARM: usize = 3_000;
 const MEASURED: usize = 200;
 
 fn settings(durability: FlushPolicy) -> LogSettings {
-    // An index grows by doubling, which is a few allocations a segment.
+    // An index grows by doubling, which is a few allocations a segment: here it has one entry.
     LogSettings {
         durability,
-        index_interval_bytes: 1 << 20,
+        index_interval_bytes: 1 << 30,
         segment_bytes: 1 << 30,
         retention_age_max: None,
         ..LogSettings::default()
@@ -64,6 +64,9 @@ fn on_a_warm_journal<T>(measure: impl AsyncFnOnce(&[Log<UringIo>], &CheckedBatch
             let dir = folder.path().join(format!("log-{number}"));
             logs.push(open(&shard, &dir, settings(FlushPolicy::EveryBatch)).await);
         }
+        for log in &logs {
+            append_burst(log).await;
+        }
         let mut rounds = 0;
         while shard.pool().mapped() + BUFFER_REGION_BYTES <= memory.buffer_pool_bytes {
             append_to_all(&logs, &batch).await;
@@ -77,6 +80,22 @@ fn on_a_warm_journal<T>(measure: impl AsyncFnOnce(&[Log<UringIo>], &CheckedBatch
     });
     io.stop_tasks();
     output
+}
+
+/// Batches, each of which takes a buffer of its own, that make a log's queue of full buffers as long
+/// as it gets: four times those that it keeps before they are put into its segment.
+const BURST: usize = 256;
+
+/// Appends so much to a log at once that none of it is in its segment meanwhile. How long a queue
+/// gets in what is counted depends on how slow the disk is just then.
+async fn append_burst(log: &Log<UringIo>) {
+    let batch = batch(1, 3_500, 7, 1_000);
+    let batch = CheckedBatch::check(&batch).unwrap();
+    for _ in 0..BURST {
+        let reservation = log.reserve(batch.bytes().len()).await.unwrap();
+        log.append(reservation, &batch, STAMP).unwrap();
+    }
+    log.durable(log.offsets().end).await.unwrap();
 }
 
 /// Appends a batch to each log, and then waits for all of them.

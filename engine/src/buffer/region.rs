@@ -1,6 +1,7 @@
 //! Mapped memory, cut into blocks of one size class.
 
 use std::alloc::Layout;
+use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
 use super::block::{Block, FixedSlot};
@@ -52,10 +53,58 @@ impl Drop for Mapping {
     }
 }
 
+/// The headers of a region's blocks, at fixed addresses. They are pointed to from elsewhere, so they
+/// are held by a pointer as well: a `Vec` would claim to be the only one.
+struct Headers {
+    first: NonNull<Block>,
+    count: usize,
+    /// How many there is memory for.
+    room: usize,
+}
+
+impl Headers {
+    fn with_room(room: usize) -> Self {
+        Self::of(Vec::with_capacity(room))
+    }
+
+    fn of(blocks: Vec<Block>) -> Self {
+        let mut blocks = ManuallyDrop::new(blocks);
+        let first = NonNull::new(blocks.as_mut_ptr()).expect("a vector's pointer is never null");
+        Self { first, count: blocks.len(), room: blocks.capacity() }
+    }
+
+    /// Puts others in the place of all; nobody may hold one. Allocates if there is no room for them.
+    fn replace(&mut self, blocks: impl Iterator<Item = Block>) {
+        let mut all = self.take();
+        all.clear();
+        all.extend(blocks);
+        *self = Self::of(all);
+    }
+
+    fn all(&self) -> &[Block] {
+        // SAFETY: these headers are alive as long as `self`, and shared: what changes is in cells.
+        unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.count) }
+    }
+
+    fn take(&mut self) -> Vec<Block> {
+        // SAFETY: this is what `of` took a vector apart into, and it is forgotten here.
+        let all = unsafe { Vec::from_raw_parts(self.first.as_ptr(), self.count, self.room) };
+        (self.first, self.count, self.room) = (NonNull::dangling(), 0, 0);
+        all
+    }
+}
+
+impl Drop for Headers {
+    fn drop(&mut self) {
+        // Whoever drops a region holds no block of it.
+        drop(self.take());
+    }
+}
+
 /// One mapping and the headers of the blocks it is cut into.
 pub(super) struct Region {
     // Field order is drop order: the headers go before the memory.
-    blocks: NonNull<[Block]>,
+    headers: Headers,
     mapping: Mapping,
     free: Vec<u16>,
     /// `None` for a mapping that holds one large buffer.
@@ -76,28 +125,39 @@ impl Region {
 
     fn new(number: u32, length: usize, size: usize, class: Option<usize>) -> Self {
         let mapping = Mapping::new(length);
-        let (blocks, free) = cut(&mapping, number, size);
-        Self { blocks, mapping, free, class, fixed: None }
+        let room = if class.is_some() { length / BUFFER_CLASSES_BYTES[0] } else { 1 };
+        let (headers, free) = (Headers::with_room(room), Vec::with_capacity(room));
+        let mut region = Self { headers, mapping, free, class, fixed: None };
+        region.cut(number, size);
+        region
     }
 
-    /// Cuts a wholly free region anew.
+    /// Cuts a wholly free region anew. No allocation.
     pub(super) fn recut(&mut self, number: u32, class: usize) {
         assert!(self.is_empty(), "a region is cut anew only when nobody holds a part of it");
-        let (blocks, free) = cut(&self.mapping, number, BUFFER_CLASSES_BYTES[class]);
-        let old = std::mem::replace(&mut self.blocks, blocks);
-        // SAFETY: the headers came from `Box::into_raw`, and no pointer to them is left, because
-        // all blocks are free.
-        drop(unsafe { Box::from_raw(old.as_ptr()) });
-        self.free = free;
         self.class = Some(class);
+        self.cut(number, BUFFER_CLASSES_BYTES[class]);
         self.set_fixed(self.fixed);
+    }
+
+    /// Makes the headers for blocks of `size` bytes, and the list of them as free.
+    fn cut(&mut self, number: u32, size: usize) {
+        let count = u16::try_from(self.length() / size).expect("at most 256 blocks a region");
+        let mapping = &self.mapping;
+        self.headers.replace((0..count).map(|index| {
+            // SAFETY: `index * size` lies within the mapping, by the count.
+            let address = unsafe { mapping.address.add(usize::from(index) * size) };
+            Block::new(address, size, number, index)
+        }));
+        self.free.clear();
+        // Reversed, so that the lowest addresses are handed out first.
+        self.free.extend((0..count).rev());
     }
 
     pub(super) fn take(&mut self) -> Option<NonNull<Block>> {
         let index = self.free.pop()?;
-        let first: NonNull<Block> = self.blocks.cast();
-        // SAFETY: indexes on the free list lie within the blocks.
-        Some(unsafe { first.add(usize::from(index)) })
+        // SAFETY: indexes on the free list lie within the headers.
+        Some(unsafe { self.headers.first.add(usize::from(index)) })
     }
 
     pub(super) fn put(&mut self, index: u16) {
@@ -110,7 +170,7 @@ impl Region {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.free.len() == self.blocks.len()
+        self.free.len() == self.headers.count
     }
 
     pub(super) fn address(&self) -> NonNull<u8> {
@@ -128,32 +188,9 @@ impl Region {
     /// Notes where the region is registered; blocks in use learn it too.
     pub(super) fn set_fixed(&mut self, fixed: Option<FixedSlot>) {
         self.fixed = fixed;
-        // SAFETY: the headers live as long as `self`; their cells belong to this thread.
-        for block in unsafe { self.blocks.as_ref() } {
+        for block in self.headers.all() {
             block.fixed.set(fixed);
         }
-    }
-}
-
-/// Makes the headers for blocks of `size` bytes, and the list of them as free.
-fn cut(mapping: &Mapping, number: u32, size: usize) -> (NonNull<[Block]>, Vec<u16>) {
-    let count = u16::try_from(mapping.length / size).expect("a region holds at most 256 blocks");
-    let blocks: Box<[Block]> = (0..count)
-        .map(|index| {
-            // SAFETY: `index * size` lies within the mapping, by the count.
-            let address = unsafe { mapping.address.add(usize::from(index) * size) };
-            Block::new(address, size, number, index)
-        })
-        .collect();
-    let blocks = NonNull::from(Box::leak(blocks));
-    // Reversed, so that the lowest addresses are handed out first.
-    (blocks, (0..count).rev().collect())
-}
-
-impl Drop for Region {
-    fn drop(&mut self) {
-        // SAFETY: the headers came from a leaked box; whoever drops a region holds no block of it.
-        drop(unsafe { Box::from_raw(self.blocks.as_ptr()) });
     }
 }
 

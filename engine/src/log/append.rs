@@ -387,8 +387,9 @@ impl<I: Io> Inner<I> {
             } else {
                 Some(self.read_tail_block(end - lead as u64, lead).await?)
             };
-            let usual = (2 * last_flush).min(WRITE_BYTES_MAX);
-            let wanted = (lead + bytes).max(usual);
+            // Beside the old bytes, or a flush of less than a block would never grow beyond one.
+            let usual = bytes.max(2 * last_flush);
+            let wanted = (lead + usual).min(WRITE_BYTES_MAX).max(lead + bytes);
             let class = BUFFER_CLASSES_BYTES.iter().copied().find(|&class| class >= wanted);
             let mut buffer = self.shard.acquire(class.unwrap_or(wanted)).await;
             let mut state = self.state.borrow_mut();
