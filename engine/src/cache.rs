@@ -26,6 +26,11 @@ use crate::offset::Offset;
 /// each that must stay, a look at all of them would cost every append more than its write.
 const EVICTION_TRIES: usize = 64;
 
+/// The part of the budget that all logs may take while one of them fills a buffer, if its next one
+/// is to be larger: so that a log has memory as it has a share of what is appended, and ten thousand
+/// logs do not have ten thousand large buffers, hardly filled.
+const RAPID_SHARE: u64 = 8;
+
 /// Entries of chunks that are gone which the queue may hold in any case.
 const SLACK: usize = 64;
 
@@ -126,6 +131,7 @@ pub(crate) struct TailCache {
 struct Inner {
     budget: usize,
     used: Cell<usize>,
+    taken: Cell<u64>,
     live: Cell<usize>,
     next_id: Cell<u64>,
     queue: RefCell<VecDeque<Entry>>,
@@ -145,6 +151,7 @@ impl TailCache {
             inner: Rc::new(Inner {
                 budget,
                 used: Cell::new(0),
+                taken: Cell::new(0),
                 live: Cell::new(0),
                 next_id: Cell::new(0),
                 queue: RefCell::default(),
@@ -195,6 +202,7 @@ impl TailCache {
         };
         debug_assert!(chunks.list.back().is_none_or(|last| last.end_offset <= first_offset));
         self.inner.used.set(self.inner.used.get() + new.capacity);
+        self.inner.taken.set(self.inner.taken.get() + new.capacity as u64);
         self.inner.live.set(self.inner.live.get() + 1);
         chunks.list.push_back(Chunk {
             id,
@@ -211,6 +219,17 @@ impl TailCache {
         if over > 0 {
             self.evict_within(over, EVICTION_TRIES);
         }
+    }
+
+    /// Bytes of all buffers that were ever added.
+    pub(crate) fn taken_bytes(&self) -> u64 {
+        self.inner.taken.get()
+    }
+
+    /// Whether so little was added since `taken` bytes had been that a log which has filled its
+    /// buffer meanwhile may have a larger one.
+    pub(crate) fn is_rapid(&self, taken: u64) -> bool {
+        self.inner.taken.get() - taken <= self.inner.budget as u64 / RAPID_SHARE
     }
 
     /// Whether the budget is exceeded by what must stay.

@@ -370,7 +370,7 @@ impl<I: Io> Inner<I> {
     /// Opens a buffer that holds `bytes` more, starting with what the disk's last block holds.
     async fn ensure_buffer(&self, bytes: usize) -> Result<(), AppendError> {
         loop {
-            let (end, last_flush, known) = {
+            let (end, last, opened_at, known) = {
                 let state = self.state.borrow();
                 let open = state.tail.open.as_ref();
                 if open.is_some_and(|open| open.buffer.spare() >= bytes) {
@@ -379,7 +379,8 @@ impl<I: Io> Inner<I> {
                 let end = state.active.summary.size;
                 let base = state.active.summary.base;
                 let known = open.is_some() || self.tail_block(base, end, |_| ()).is_some();
-                (end, state.tail.last_flush, known)
+                let filled = open.map_or(0, |open| open.buffer.capacity());
+                (end, state.tail.last_flush.max(filled), state.tail.opened_at, known)
             };
             let lead = usize::try_from(end % BLOCK as u64).unwrap_or(0);
             let from_disk = if lead == 0 || known {
@@ -387,9 +388,8 @@ impl<I: Io> Inner<I> {
             } else {
                 Some(self.read_tail_block(end - lead as u64, lead).await?)
             };
-            // Beside the old bytes, or a flush of less than a block would never grow beyond one.
-            let usual = bytes.max(2 * last_flush);
-            let wanted = (lead + usual).min(WRITE_BYTES_MAX).max(lead + bytes);
+            let usual = if self.shard.cache().is_rapid(opened_at) { 2 * last } else { last };
+            let wanted = (lead + bytes).max(usual.min(WRITE_BYTES_MAX));
             let class = BUFFER_CLASSES_BYTES.iter().copied().find(|&class| class >= wanted);
             let mut buffer = self.shard.acquire(class.unwrap_or(wanted)).await;
             let mut state = self.state.borrow_mut();
@@ -409,6 +409,7 @@ impl<I: Io> Inner<I> {
             }
             assert_eq!(buffer.len(), lead, "a buffer begins with the last block's bytes");
             let end_offset = state.offsets.end;
+            state.tail.opened_at = self.shard.cache().taken_bytes();
             state.tail.open = Some(OpenBuffer {
                 buffer: GrowingBuffer::new(buffer),
                 position: end - lead as u64,

@@ -121,6 +121,9 @@ pub(crate) struct Tail {
     pub(crate) waiting: usize,
     /// Bytes of batches that the last buffer carried, to size the next one by.
     pub(crate) last_flush: usize,
+    /// What the shard's cache had [taken in](crate::cache::TailCache::taken_bytes) when the last
+    /// buffer was opened.
+    pub(crate) opened_at: u64,
     submitted: Place,
     placed: Place,
     settled: Offset,
@@ -150,6 +153,7 @@ impl Tail {
             unwritten: 0,
             waiting: 0,
             last_flush: 0,
+            opened_at: 0,
             submitted: place,
             placed: place,
             settled: end,
