@@ -1,4 +1,4 @@
-//! When logs are asked to put into their segments what the journal has of them.
+//! When logs put into their segments what the journal has of them, and in how long writes.
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
@@ -12,7 +12,9 @@ use std::time::Duration;
 use ringlog_engine::batch::CheckedBatch;
 use ringlog_engine::io::sim::SimIo;
 use ringlog_engine::io::{Io, Rare};
+use ringlog_engine::journal::JournalSettings;
 use ringlog_engine::log::{Log, LogSettings};
+use ringlog_engine::shard::{Shard, ShardSettings};
 use support::{STAMP, batch, journaled_shard};
 
 const LOGS: usize = 100;
@@ -58,4 +60,55 @@ fn hundreds_of_logs_are_settled_before_the_journal_is_full() {
     assert!(counts.of(Rare::JournalFileFreed) > 0, "no file was ever wanted back");
     assert_eq!(counts.of(Rare::JournalFull), 0);
     assert!(slowest <= 10 * LATENCY, "an append took {slowest:?}");
+}
+
+/// Appends to each log in turn, and waits for each append.
+async fn append_in_turn(logs: &[Log<SimIo>], rounds: usize) {
+    let batch = batch(1, 100, 1, 1_000);
+    let batch = CheckedBatch::check(&batch).unwrap();
+    for _ in 0..rounds {
+        for log in logs {
+            log.append_durably(&batch, STAMP).await.unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_busy_log_is_put_into_its_segment_by_long_writes() {
+    let io = SimIo::new(1);
+    io.run(async {
+        let journal = JournalSettings::new("/data/journal", "/data");
+        let (shard, _) = Shard::open(io.clone(), ShardSettings::default(), journal).await.unwrap();
+        let dir = PathBuf::from("/data/a-0");
+        let (log, _) = Log::open(&shard, &dir, LogSettings::default()).await.unwrap();
+        append_in_turn(std::slice::from_ref(&log), 1_000).await;
+        let (before, bytes_before) = (io.operations(), log.size_bytes());
+        let rounds = 20_000;
+        append_in_turn(std::slice::from_ref(&log), rounds).await;
+        let bytes = log.size_bytes() - bytes_before;
+        // Each append is a write of the journal; the rest is the segment's, and the files that grow.
+        let others = io.operations() - before - rounds as u64;
+        let each = bytes / others.max(1);
+        assert!(each > 15_000, "{each} bytes a write: {others} of them for {bytes} bytes");
+    });
+}
+
+#[test]
+fn many_slow_logs_have_no_larger_buffers_than_they_fill() {
+    let io = SimIo::new(1);
+    io.run(async {
+        let journal = JournalSettings::new("/data/journal", "/data");
+        let memory = ShardSettings { cache_bytes: 64 << 20, ..ShardSettings::default() };
+        let (shard, _) = Shard::open(io.clone(), memory, journal).await.unwrap();
+        let mut logs = Vec::new();
+        for number in 0..1_000 {
+            let dir = PathBuf::from(format!("/data/a-{number}"));
+            let (log, _) = Log::open(&shard, &dir, LogSettings::default()).await.unwrap();
+            logs.push(log);
+        }
+        append_in_turn(&logs, 170).await;
+        let used = shard.cache_stats().used_bytes;
+        let bytes: u64 = logs.iter().map(Log::size_bytes).sum();
+        assert!(used as u64 <= 2 * bytes, "{used} bytes of memory for {bytes} that were appended");
+    });
 }
