@@ -102,7 +102,10 @@ pub async fn accept(context: Context, mut reader: Reader) -> Result<Outcome, Dec
             };
             partitions.push((index, batch));
         }
-        topics.push(AcceptedTopic { name: topic.name, id, partitions });
+        // A name of its own: a part of the request would keep the connection's buffer from being
+        // used again until the answer has left.
+        let name = topic.name.detached();
+        topics.push(AcceptedTopic { name, id, partitions });
     }
     let correlation_id = context.header.correlation_id;
     let accepted = Accepted { version, correlation_id, deadline, clock, topics };
