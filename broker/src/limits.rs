@@ -14,6 +14,10 @@ pub const RECEIVE_BUFFER_MIN: usize = 4 * 1024;
 /// requests get a buffer of their size, as their bytes arrive.
 pub const RECEIVE_BUFFER_MAX: usize = 256 * 1024;
 
+/// Bytes of memory of larger requests that a shard keeps for the next ones. What is above it goes
+/// back to the system.
+pub const LARGE_BUFFERS_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Buffers handed to the kernel in one vectored send (Linux takes no more).
 pub const SEND_PARTS_MAX: usize = 1024;
 

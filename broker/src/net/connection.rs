@@ -152,7 +152,8 @@ async fn serve<S: Service>(
     connection: Rc<Connection<S::Pending>>,
 ) {
     let mut writer = task::spawn_joined(write::<S>(Rc::clone(&connection), Rc::clone(&registry)));
-    let buffer = ReceiveBuffer::new(registry.settings().request_bytes_max);
+    let buffer =
+        ReceiveBuffer::new(registry.settings().request_bytes_max, Rc::clone(&registry.large));
     let session = Rc::new(service.open(connection.peer));
     let end = read(&*service, &session, &connection, &registry, buffer).await;
     match &end {

@@ -10,6 +10,7 @@
 //! shards except the count of connections.
 
 pub mod frame;
+mod large;
 
 mod budget;
 mod connection;
@@ -29,6 +30,7 @@ use std::net::TcpListener;
 use std::rc::Rc;
 
 pub use budget::{Admission, ConnectionBudget, connections_max};
+pub use large::LargeBuffers;
 pub use listener::{BindError, SocketBuffers, bind};
 pub use receive::ReceiveBuffer;
 pub use registry::NetSettings;

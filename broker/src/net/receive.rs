@@ -7,11 +7,15 @@
 //! - a connection at rest has [`RECEIVE_BUFFER_MIN`] bytes, and doubles them up to
 //!   [`RECEIVE_BUFFER_MAX`] while reads fill them;
 //! - a larger request gets a buffer of its size at once if the connection has delivered one like
-//!   it before, and else one that doubles as its bytes arrive.
+//!   it before, and else one that doubles as its bytes arrive. Its memory is
+//!   [kept](super::large) for the next one.
+
+use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 
 use super::frame::{self, FrameError, LENGTH_BYTES, Look};
+use super::large::LargeBuffers;
 use crate::limits::{RECEIVE_BUFFER_MAX, RECEIVE_BUFFER_MIN};
 
 /// Reads in a row that leave most of the buffer empty before it is made smaller.
@@ -29,12 +33,14 @@ pub struct ReceiveBuffer {
     /// Bytes of the largest frame that came whole since the buffer last shrank.
     delivered: usize,
     length_max: usize,
+    large: Rc<LargeBuffers>,
 }
 
 impl ReceiveBuffer {
-    /// An empty buffer for frames of at most `length_max` bytes after their length.
+    /// An empty buffer for frames of at most `length_max` bytes after their length, the large ones
+    /// of which come in memory of `large`.
     #[must_use]
-    pub fn new(length_max: usize) -> Self {
+    pub fn new(length_max: usize, large: Rc<LargeBuffers>) -> Self {
         Self {
             bytes: BytesMut::new(),
             allocated: 0,
@@ -42,6 +48,7 @@ impl ReceiveBuffer {
             small_reads: 0,
             delivered: 0,
             length_max,
+            large,
         }
     }
 
@@ -55,12 +62,16 @@ impl ReceiveBuffer {
             return Ok(None);
         };
         self.delivered = self.delivered.max(frame_bytes);
+        let mut frame = self.bytes.split_to(frame_bytes).freeze();
         if frame_bytes > RECEIVE_BUFFER_MAX {
             // Of large frames only the start is read into a buffer that is not made for them: it
             // is copied, so it had better be short.
             self.room = RECEIVE_BUFFER_MIN;
+            if self.bytes.is_empty() {
+                self.large
+                    .keep(std::mem::take(&mut self.bytes), std::mem::take(&mut self.allocated));
+            }
         }
-        let mut frame = self.bytes.split_to(frame_bytes).freeze();
         Ok(Some(frame.split_off(LENGTH_BYTES)))
     }
 
@@ -131,10 +142,12 @@ impl ReceiveBuffer {
         {
             return;
         }
-        let mut next = BytesMut::with_capacity(needed);
+        let kept = if needed > RECEIVE_BUFFER_MAX { self.large.take(needed) } else { None };
+        let (mut next, allocated) =
+            kept.unwrap_or_else(|| (BytesMut::with_capacity(needed), needed));
         next.extend_from_slice(&self.bytes);
         self.bytes = next;
-        self.allocated = needed;
+        self.allocated = allocated;
     }
 }
 
@@ -172,7 +185,7 @@ mod tests {
             wire.extend(frame(size, u8::try_from(index).expect("few")));
         }
         let mut rest = &wire[..];
-        let mut buffer = ReceiveBuffer::new(MAX);
+        let mut buffer = ReceiveBuffer::new(MAX, Rc::default());
         let mut frames = Vec::new();
         loop {
             while let Some(frame) = buffer.next_frame().expect("good lengths") {
@@ -193,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_length_alone_gets_no_memory() {
-        let mut buffer = ReceiveBuffer::new(MAX);
+        let mut buffer = ReceiveBuffer::new(MAX, Rc::default());
         let announced = i32::try_from(MAX).expect("fits").to_be_bytes();
         deliver(&mut buffer, &mut &announced[..]);
         assert_eq!(buffer.next_frame(), Ok(None));
@@ -204,7 +217,7 @@ mod tests {
 
     #[test]
     fn the_memory_of_a_growing_frame_stays_within_a_small_multiple_of_what_has_come() {
-        let mut buffer = ReceiveBuffer::new(MAX);
+        let mut buffer = ReceiveBuffer::new(MAX, Rc::default());
         let wire = frame(4 << 20, 1);
         let mut rest = &wire[..];
         while !rest.is_empty() {
@@ -218,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_has_sent_large_frames_gets_the_next_one_in_two_reads() {
-        let mut buffer = ReceiveBuffer::new(MAX);
+        let mut buffer = ReceiveBuffer::new(MAX, Rc::default());
         let wire = frame(1 << 20, 1);
         let mut reads = 0;
         for round in 0..2 {
@@ -236,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_connection_at_rest_after_a_burst_gives_its_memory_back() {
-        let mut buffer = ReceiveBuffer::new(MAX);
+        let mut buffer = ReceiveBuffer::new(MAX, Rc::default());
         let wire = frame(8 << 20, 1);
         let mut rest = &wire[..];
         while !rest.is_empty() {

@@ -10,6 +10,7 @@ use ringlog_engine::io::uring::UringIo;
 use tokio::sync::Notify;
 
 use super::connection::Connection;
+use super::large::LargeBuffers;
 use crate::limits::REPEATED_LOG_MS;
 use crate::timer::timeout;
 
@@ -64,6 +65,7 @@ pub(super) struct Registry<P> {
     /// Counts sweeps: the clock of idleness, so that no request reads a real one.
     tick: Cell<u64>,
     emptied: Notify,
+    pub(super) large: Rc<LargeBuffers>,
     /// Connections closed for what they sent.
     pub(super) refusals: Occasional,
     /// Connections that could not be accepted.
@@ -97,6 +99,7 @@ impl<P: 'static> Registry<P> {
             next: Cell::new(0),
             tick: Cell::new(0),
             emptied: Notify::new(),
+            large: Rc::default(),
             refusals: Occasional::default(),
             turned_away: Occasional::default(),
         })

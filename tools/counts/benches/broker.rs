@@ -1,5 +1,7 @@
 //! What is measured of the broker: its input, made beforehand, and the calls that count.
 
+use std::rc::Rc;
+
 use bytes::{Bytes, BytesMut};
 use ringlog_broker::net::ReceiveBuffer;
 use ringlog_broker::protocol::codec::{Gather, Message, Reader, Records, Request, Str};
@@ -45,7 +47,7 @@ pub(crate) fn received() -> ReceiveBuffer {
     for _ in 0..REPEATS {
         bytes.extend_from_slice(&frame);
     }
-    let mut buffer = ReceiveBuffer::new(FRAME_BYTES_MAX);
+    let mut buffer = ReceiveBuffer::new(FRAME_BYTES_MAX, Rc::default());
     let read = bytes.len();
     buffer.take_back(bytes, read);
     buffer
