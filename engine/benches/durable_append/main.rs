@@ -27,8 +27,11 @@ use crate::args::Args;
 use crate::cell::{Cell, Failure};
 use crate::floor::Ground;
 use crate::machine::Machine;
-use crate::plan::{CONTENDERS, FLOOR, FLOOR_FRESH, RINGLOG, RINGLOG_DIRECT, RINGLOG_JOURNAL};
+use crate::plan::{
+    CONTENDERS, FLOOR, FLOOR_FRESH, RINGLOG, RINGLOG_BATCH, RINGLOG_DIRECT, RINGLOG_JOURNAL,
+};
 use crate::report::Report;
+use crate::ringlog::{Drive, Path};
 use crate::run::Runner;
 
 fn main() -> Result<(), Failure> {
@@ -49,9 +52,10 @@ fn run_cell(cell: &Cell) -> Result<(), Failure> {
     let figures = match cell.contender.as_str() {
         FLOOR => floor::run(cell, Ground::Circle)?,
         FLOOR_FRESH => floor::run(cell, Ground::Fresh)?,
-        RINGLOG => ringlog::run(cell, ringlog::Path::Auto)?,
-        RINGLOG_DIRECT => ringlog::run(cell, ringlog::Path::Direct)?,
-        RINGLOG_JOURNAL => ringlog::run(cell, ringlog::Path::Journal)?,
+        RINGLOG => ringlog::run(cell, Path::Auto, Drive::Tasks)?,
+        RINGLOG_BATCH => ringlog::run(cell, Path::Auto, Drive::Batch)?,
+        RINGLOG_DIRECT => ringlog::run(cell, Path::Direct, Drive::Tasks)?,
+        RINGLOG_JOURNAL => ringlog::run(cell, Path::Journal, Drive::Tasks)?,
         other => return Err(format!("{other} is not built into this program").into()),
     };
     println!("{}", serde_json::to_string(&figures)?);

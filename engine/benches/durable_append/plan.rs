@@ -34,6 +34,8 @@ pub(crate) const FLOOR: &str = "floor";
 pub(crate) const FLOOR_FRESH: &str = "floor:fresh";
 /// What all this is about.
 pub(crate) const RINGLOG: &str = "ringlog";
+/// The same, driven by one task.
+pub(crate) const RINGLOG_BATCH: &str = "ringlog:batch";
 /// The same, without the journal.
 pub(crate) const RINGLOG_DIRECT: &str = "ringlog:direct";
 /// The same, with everything through the journal.
@@ -41,7 +43,7 @@ pub(crate) const RINGLOG_JOURNAL: &str = "ringlog:journal";
 
 /// Everybody, in the order of the tables. What is said of durability was seen with `strace`; see
 /// the README beside this folder.
-pub(crate) const CONTENDERS: [Contender; 13] = [
+pub(crate) const CONTENDERS: [Contender; 14] = [
     Contender {
         name: FLOOR,
         package: None,
@@ -67,11 +69,19 @@ pub(crate) const CONTENDERS: [Contender; 13] = [
         fits: |_| true,
     },
     Contender {
+        name: RINGLOG_BATCH,
+        package: None,
+        is_durable: true,
+        is_usual: true,
+        drive: "one shard, one thread, one task; appends all that waits as frames, then waits for it",
+        fits: |_| true,
+    },
+    Contender {
         name: RINGLOG_DIRECT,
         package: None,
         is_durable: true,
         is_usual: false,
-        drive: "as above, without a journal: each log writes into its own segment",
+        drive: "as `ringlog`, without a journal: each log writes into its own segment",
         fits: |_| true,
     },
     Contender {

@@ -1,9 +1,11 @@
 //! Ringlog: one shard on one pinned thread, with a plain ring.
 //!
-//! The clients are tasks of the shard's own executor. Each appends one batch with one record, whose
-//! value is the payload, waits until it is durable, and appends again, to the next log in turn. The
-//! batch is built beforehand, and checked anew before each append, as a server would check what a
-//! client sent.
+//! There are two ways to drive it, as there are for other crates. As a server does: the clients are
+//! tasks of the shard's own executor. Each appends one batch with one record, whose value is the
+//! payload, waits until it is durable, and appends again, to the next log in turn. The batch is
+//! built beforehand, and checked anew before each append, as a server would check what a client
+//! sent. Or as a program that has its payloads at hand: one task appends all that is due, each
+//! payload as a frame, and waits for all of it.
 
 use std::cell::{Cell as Slot, RefCell};
 use std::future::poll_fn;
@@ -11,6 +13,8 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use ringlog_engine::batch::{BatchBuilder, BatchOptions, CheckedBatch};
+use ringlog_engine::entry::Entry;
+use ringlog_engine::frame::Frame;
 use ringlog_engine::io::Io;
 use ringlog_engine::io::uring::UringIo;
 use ringlog_engine::journal::JournalSettings;
@@ -41,12 +45,21 @@ pub(crate) enum Path {
     Journal,
 }
 
+/// How appends are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Drive {
+    /// A task for each append in flight.
+    Tasks,
+    /// One task for all that is due.
+    Batch,
+}
+
 /// Runs one cell on Ringlog.
-pub(crate) fn run(cell: &Cell, path: Path) -> Result<Figures, Failure> {
+pub(crate) fn run(cell: &Cell, path: Path, drive: Drive) -> Result<Figures, Failure> {
     measure(cell, 1, |_, course| {
         crate::machine::pin(cell.cpu)?;
         let io = UringIo::plain(RING_ENTRIES)?;
-        let result = io.block_on(appends(&io, cell, path, course));
+        let result = io.block_on(appends(&io, cell, path, drive, course));
         // The logs' flush tasks hold the ring, which runs them.
         io.stop_tasks();
         result
@@ -70,9 +83,28 @@ async fn open_shard(io: &UringIo, cell: &Cell, path: Path) -> Result<Shard<Uring
     Ok(shard)
 }
 
-async fn appends(io: &UringIo, cell: &Cell, path: Path, course: &Course) -> Result<Tally, Failure> {
+async fn appends(
+    io: &UringIo,
+    cell: &Cell,
+    path: Path,
+    drive: Drive,
+    course: &Course,
+) -> Result<Tally, Failure> {
     let shard = open_shard(io, cell, path).await?;
     let logs = open_logs(io, &shard, cell).await?;
+    course.ready();
+    match drive {
+        Drive::Tasks => append_by_tasks(io, logs, cell, course).await,
+        Drive::Batch => append_by_batch(io, &logs, cell, course).await,
+    }
+}
+
+async fn append_by_tasks(
+    io: &UringIo,
+    logs: Vec<Log<UringIo>>,
+    cell: &Cell,
+    course: &Course,
+) -> Result<Tally, Failure> {
     let shared = Rc::new(Shared {
         batch: batch_of(&cell.payload())?,
         logs,
@@ -80,7 +112,6 @@ async fn appends(io: &UringIo, cell: &Cell, path: Path, course: &Course) -> Resu
         tally: RefCell::new(Tally::new()?),
         course: course.clone(),
     });
-    course.ready();
     together(io, cell.in_flight, |client| {
         let (io, shared) = (io.clone(), Rc::clone(&shared));
         let pace = Pace::of(cell, client, cell.in_flight);
@@ -94,6 +125,47 @@ async fn appends(io: &UringIo, cell: &Cell, path: Path, course: &Course) -> Resu
     })
     .await?;
     Ok(shared.tally.replace(Tally::new()?))
+}
+
+async fn append_by_batch(
+    io: &UringIo,
+    logs: &[Log<UringIo>],
+    cell: &Cell,
+    course: &Course,
+) -> Result<Tally, Failure> {
+    let payload = cell.payload();
+    let mut tally = Tally::new()?;
+    let mut pace = Pace::of(cell, 0, 1);
+    let mut turns = logs.iter().cycle();
+    let mut begun = Vec::with_capacity(cell.in_flight);
+    let mut appended = Vec::with_capacity(cell.in_flight);
+    while !course.is_over() {
+        while begun.len() < cell.in_flight {
+            let due = pace.as_mut().map_or_else(|| Some(now()), Pace::take);
+            match due {
+                Some(due) => begun.push(due),
+                None if begun.is_empty() => {
+                    let due = pace.as_ref().map_or_else(now, Pace::due);
+                    io.sleep(due.saturating_duration_since(now())).await;
+                }
+                None => break,
+            }
+        }
+        for log in turns.by_ref().take(begun.len()) {
+            let frame = Frame::new(Timestamp::from_millis(0), &payload)?;
+            let reservation = log.reserve(frame.size_bytes()).await?;
+            let end = log.append(reservation, &frame, Stamp::default())?.end_offset;
+            appended.push((log, end));
+        }
+        for (log, end) in appended.drain(..) {
+            log.durable(end).await?;
+        }
+        let ended = now();
+        for begun in begun.drain(..) {
+            tally.count(course, begun, ended);
+        }
+    }
+    Ok(tally)
 }
 
 /// What the clients of a cell share.
