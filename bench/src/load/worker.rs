@@ -19,7 +19,8 @@ use crate::wire::produce::RequestHead;
 /// How long answers may take after the end of the run.
 const DRAIN: Duration = Duration::from_secs(30);
 /// A request due this soon is waited for without sleeping, so that the kernel's timer does not
-/// make it late.
+/// make it late. The core is offered to others meanwhile: the kernel may have work there that the
+/// server's disk waits for.
 const SPIN: Duration = Duration::from_micros(100);
 /// Failed fetches after which a run is given up.
 const FETCH_ERRORS_MAX: u64 = 1000;
@@ -246,7 +247,10 @@ impl<'a> Worker<'a> {
     fn wait(&self, now: Instant, events: &mut Vec<epoll::Event>) -> Result<(), BenchError> {
         let due = self.lanes.iter().filter_map(OpenLane::next_due).min();
         let until = due.map_or(SLEEP_MAX, |due| due.saturating_duration_since(now));
-        let until = if until <= SPIN { Duration::ZERO } else { until - SPIN };
+        let until = until.saturating_sub(SPIN);
+        if until.is_zero() {
+            std::thread::yield_now();
+        }
         let timeout = Timespec { tv_sec: 0, tv_nsec: until.min(SLEEP_MAX).subsec_nanos().into() };
         let spare = rustix::buffer::spare_capacity(events);
         match epoll::wait(&self.poller, spare, Some(&timeout)) {
