@@ -13,7 +13,6 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use ringlog_engine::batch::{BatchBuilder, BatchOptions, CheckedBatch};
-use ringlog_engine::entry::Entry;
 use ringlog_engine::frame::Frame;
 use ringlog_engine::io::Io;
 use ringlog_engine::io::uring::UringIo;
