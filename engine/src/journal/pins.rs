@@ -10,6 +10,8 @@ use crate::log::Inner;
 pub(crate) struct Pins<I: Io> {
     generations: BTreeMap<u64, Holders<I>>,
     current: u64,
+    /// The lists of a generation that is gone, for the next one.
+    spare: Option<Holders<I>>,
 }
 
 struct Holders<I: Io> {
@@ -28,14 +30,29 @@ impl<I: Io> Default for Holders<I> {
 
 impl<I: Io> Pins<I> {
     pub(crate) fn new(current: u64) -> Self {
-        Self { generations: BTreeMap::new(), current }
+        Self { generations: BTreeMap::new(), current, spare: None }
     }
 
-    /// A log has entries in a generation.
+    /// A log has entries in a generation. It may have had some there before that it needs no more,
+    /// and stand in the list since then.
     pub(crate) fn pin(&mut self, generation: u64, log: &Rc<Inner<I>>) {
-        let holders = self.generations.entry(generation).or_default();
+        let spare = &mut self.spare;
+        let new = || spare.take().unwrap_or_default();
+        let holders = self.generations.entry(generation).or_insert_with(new);
         holders.count += 1;
-        holders.logs.push_back(Rc::downgrade(log));
+        let listed = log.trace.as_ref().map(|trace| trace.borrow_mut().listed(generation));
+        if listed != Some(true) {
+            holders.logs.push_back(Rc::downgrade(log));
+        }
+    }
+
+    fn forget(&mut self, generation: u64) {
+        if let Some(mut holders) = self.generations.remove(&generation) {
+            holders.count = 0;
+            holders.logs.clear();
+            holders.asked.clear();
+            self.spare = Some(holders);
+        }
     }
 
     /// A log needs its entries in a generation no more: whether nobody does, and the file may go.
@@ -45,7 +62,7 @@ impl<I: Io> Pins<I> {
         holders.count -= 1;
         let free = holders.count == 0 && generation != self.current;
         if free {
-            self.generations.remove(&generation);
+            self.forget(generation);
         }
         free
     }
@@ -56,7 +73,7 @@ impl<I: Io> Pins<I> {
         match self.generations.get(&generation) {
             Some(holders) if holders.count > 0 => {}
             _ => {
-                self.generations.remove(&generation);
+                self.forget(generation);
                 release(generation);
             }
         }
@@ -77,7 +94,12 @@ impl<I: Io> Pins<I> {
     pub(crate) fn ask(&mut self, generation: u64) -> Option<Rc<Inner<I>>> {
         let holders = self.generations.get_mut(&generation)?;
         let log = holders.logs.pop_front()?.upgrade()?;
-        log.trace.as_ref()?.borrow().end_in(generation)?;
+        let mut trace = log.trace.as_ref()?.borrow_mut();
+        if trace.end_in(generation).is_none() {
+            trace.unlisted(generation);
+            return None;
+        }
+        drop(trace);
         let asked = Rc::downgrade(&log);
         if generation == self.current {
             holders.logs.push_back(asked);

@@ -79,11 +79,13 @@ impl Registry {
 pub(crate) struct Trace {
     pub(crate) number: u32,
     held: VecDeque<(u64, Offset)>,
+    /// The newest generation in whose list of holders the log stands.
+    listed_in: Option<u64>,
 }
 
 impl Trace {
     pub(crate) fn new(number: u32) -> Self {
-        Self { number, held: VecDeque::new() }
+        Self { number, held: VecDeque::new(), listed_in: None }
     }
 
     /// Gives away what is held.
@@ -103,6 +105,16 @@ impl Trace {
                 true
             }
         }
+    }
+
+    /// Notes that the log stands in the list of a generation: whether it did before.
+    pub(crate) fn listed(&mut self, generation: u64) -> bool {
+        self.listed_in.replace(generation) == Some(generation)
+    }
+
+    /// Notes that the log has left the list of a generation.
+    pub(crate) fn unlisted(&mut self, generation: u64) {
+        self.listed_in = self.listed_in.filter(|listed| *listed != generation);
     }
 
     /// Lets go of the generations of which everything lies below `settled`.

@@ -16,6 +16,7 @@ use crate::segment::name::Kind;
 use crate::shard::{Shard, ShardSettings};
 
 mod crashes;
+mod pinning;
 mod recycling;
 mod redo;
 mod scrub;
