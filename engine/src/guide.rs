@@ -11,6 +11,20 @@ pub mod what_can_go_wrong {}
 #[doc = include_str!("../docs/recipes.md")]
 pub mod recipes {}
 
+#[doc = concat!(
+    "`cargo run --example work_queue`: a durable work queue.\n\n```ignore\n",
+    include_str!("../examples/work_queue.rs"),
+    "\n```"
+)]
+pub mod work_queue {}
+
+#[doc = concat!(
+    "`cargo run --example key_value`: a key-value store whose write-ahead log is the engine.\n\n```ignore\n",
+    include_str!("../examples/key_value.rs"),
+    "\n```"
+)]
+pub mod key_value {}
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}

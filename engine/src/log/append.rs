@@ -84,7 +84,10 @@ impl<I: Io> Log<I> {
     /// Makes room for a batch of `bytes` bytes: rolls to a new segment, reserves disk space, and
     /// waits for memory and for earlier writes as need be. Callers are served in order.
     ///
-    /// After `Ok`, [`Log::append`] of such a batch does not fail for want of room. Safe to drop.
+    /// After `Ok`, [`Log::append`] of such a batch, or of a smaller one, does not fail for want of
+    /// room: reserve the most that it may have where its size depends on what is known only after
+    /// the wait. What counts against [`LogSettings::segment_bytes`](crate::log::LogSettings) is what
+    /// is reserved, so that a segment ends early by as much as was reserved in vain. Safe to drop.
     /// Usually no system call.
     ///
     /// # Errors

@@ -173,14 +173,18 @@ impl<F> State<F> {
 }
 
 impl<I: Io> Log<I> {
-    /// Opens the log in the folder `dir`, which is created if need be, and recovers it if it was
-    /// not closed cleanly.
+    /// Opens the log in the folder `dir`, and recovers it if it was not closed cleanly.
+    ///
+    /// A folder that is not there is created, with those above it that are missing, and its own name
+    /// is made durable. **The names of folders above it that are new as well are not**: without
+    /// [`Io::create_dir_all`] and a sync of each of their parents the log may be gone after a
+    /// loss of power, and the next open finds a new, empty one.
     ///
     /// After `Ok` the log holds a prefix of what was appended, with everything that was
     /// acknowledged, all of it durable; the report says what was cut and why. After
     /// [`OpenError::Corrupt`] and its like nothing on disk has changed. Costs reading what was
-    /// appended since the last checkpoint, unless the log was closed cleanly; see
-    /// [`LogSettings::checkpoint_bytes`].
+    /// appended since the last checkpoint, unless the log was closed cleanly, and writing up to 4
+    /// MiB of that once more (of a relaxed log, all of it); see [`LogSettings::checkpoint_bytes`].
     ///
     /// An empty log costs its folder and no file, a relaxed one an empty file. Where the system has no
     /// room for that, the log opens, and every batch waits for the disk.

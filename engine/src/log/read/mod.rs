@@ -63,10 +63,10 @@ impl<I: Io> Log<I> {
     /// Reads whole batches, from memory or from disk: the first holds `from`, all end at or
     /// before `visible_end` and the durable end.
     ///
-    /// Empty if `from` is at or above `visible_end`, or if the first batch is larger than
-    /// `max_bytes` and `at_least_one` is not set. One call gives what is together in memory, or
-    /// one read of a file of at most [`READ_BYTES_MAX`] bytes; it may be less than `max_bytes`
-    /// though more follows.
+    /// Empty if `from` is at or above `visible_end` and not out of range, or if the first batch is
+    /// larger than `max_bytes` and `at_least_one` is not set. One call gives what is together in
+    /// memory, or one read of a file of at most [`READ_BYTES_MAX`] bytes; it may be less than
+    /// `max_bytes` though more follows.
     ///
     /// Batches from disk are checked: damage is an error, and never served. What comes before it
     /// is. Safe to drop.
