@@ -50,7 +50,11 @@ pub(crate) fn check_batch(bytes: &[u8]) -> u32 {
     CheckedBatch::check(bytes).unwrap().record_count()
 }
 
-/// A log on the simulated disk that has its file, its space and its buffer already.
+/// Appends before those that count: enough that buffers of the log's usual size are in use, and the
+/// memory that they are cut from is there.
+const WARM: usize = 2_000;
+
+/// A log on the simulated disk that has its file, its space and its buffers already.
 pub(crate) struct AppendWork {
     pub(crate) io: SimIo,
     pub(crate) log: Log<SimIo>,
@@ -65,7 +69,9 @@ impl AppendWork {
                 Log::open(&shard, Path::new("/log"), LogSettings::default()).await.unwrap();
             let bytes = idempotent_batch(1);
             let batch = CheckedBatch::check(&bytes).unwrap();
-            log.append_durably(&batch, Stamp::default()).await.unwrap();
+            for _ in 0..WARM {
+                log.append_durably(&batch, Stamp::default()).await.unwrap();
+            }
             log
         });
         Self { io, log }
