@@ -26,11 +26,6 @@ use crate::offset::Offset;
 /// each that must stay, a look at all of them would cost every append more than its write.
 const EVICTION_TRIES: usize = 64;
 
-/// The part of the budget that all logs may take while one of them fills a buffer, if its next one
-/// is to be larger: so that a log has memory as it has a share of what is appended, and ten thousand
-/// logs do not have ten thousand large buffers, hardly filled.
-const RAPID_SHARE: u64 = 8;
-
 /// Entries of chunks that are gone which the queue may hold in any case.
 const SLACK: usize = 64;
 
@@ -224,12 +219,6 @@ impl TailCache {
     /// Bytes of all buffers that were ever added.
     pub(crate) fn taken_bytes(&self) -> u64 {
         self.inner.taken.get()
-    }
-
-    /// Whether so little was added since `taken` bytes had been that a log which has filled its
-    /// buffer meanwhile may have a larger one.
-    pub(crate) fn is_rapid(&self, taken: u64) -> bool {
-        self.inner.taken.get() - taken <= self.inner.budget as u64 / RAPID_SHARE
     }
 
     /// Whether the budget is exceeded by what must stay.

@@ -69,6 +69,11 @@ pub(crate) const PREALLOCATE_BYTES_MIN: u64 = 64 * 1024;
 /// and not use.
 pub(crate) const PREALLOCATE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
+/// The part of the buffer pool that all logs may take while one of them fills a buffer, if its next
+/// one is to be larger: so that a log has memory as it has a share of what is appended, and ten
+/// thousand logs do not have ten thousand large buffers, hardly filled.
+pub(crate) const RAPID_SHARE: u64 = 16;
+
 /// Bytes of one write, unless a single batch is larger.
 pub(crate) const WRITE_BYTES_MAX: usize = 1024 * 1024;
 

@@ -98,7 +98,11 @@ fn many_slow_logs_have_no_larger_buffers_than_they_fill() {
     let io = SimIo::new(1);
     io.run(async {
         let journal = JournalSettings::new("/data/journal", "/data");
-        let memory = ShardSettings { cache_bytes: 64 << 20, ..ShardSettings::default() };
+        let memory = ShardSettings {
+            buffer_pool_bytes: 128 << 20,
+            cache_bytes: 64 << 20,
+            ..ShardSettings::default()
+        };
         let (shard, _) = Shard::open(io.clone(), memory, journal).await.unwrap();
         let mut logs = Vec::new();
         for number in 0..1_000 {

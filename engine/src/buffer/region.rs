@@ -63,10 +63,6 @@ struct Headers {
 }
 
 impl Headers {
-    fn with_room(room: usize) -> Self {
-        Self::of(Vec::with_capacity(room))
-    }
-
     fn of(blocks: Vec<Block>) -> Self {
         let mut blocks = ManuallyDrop::new(blocks);
         let first = NonNull::new(blocks.as_mut_ptr()).expect("a vector's pointer is never null");
@@ -125,14 +121,13 @@ impl Region {
 
     fn new(number: u32, length: usize, size: usize, class: Option<usize>) -> Self {
         let mapping = Mapping::new(length);
-        let room = if class.is_some() { length / BUFFER_CLASSES_BYTES[0] } else { 1 };
-        let (headers, free) = (Headers::with_room(room), Vec::with_capacity(room));
-        let mut region = Self { headers, mapping, free, class, fixed: None };
+        let headers = Headers::of(Vec::new());
+        let mut region = Self { headers, mapping, free: Vec::new(), class, fixed: None };
         region.cut(number, size);
         region
     }
 
-    /// Cuts a wholly free region anew. No allocation.
+    /// Cuts a wholly free region anew. Allocates only if it was never cut into as many blocks.
     pub(super) fn recut(&mut self, number: u32, class: usize) {
         assert!(self.is_empty(), "a region is cut anew only when nobody holds a part of it");
         self.class = Some(class);

@@ -11,8 +11,8 @@ use crate::epoch::LeaderEpoch;
 use crate::error::{AppendError, IoFailure, Operation};
 use crate::io::{File, Io, OpenMode, Rare};
 use crate::limits::{
-    BLOCK, BUFFER_CLASSES_BYTES, PREALLOCATE_BYTES_MAX, PREALLOCATE_BYTES_MIN, UNWRITTEN_BYTES_MAX,
-    WRITE_BYTES_MAX,
+    BLOCK, BUFFER_CLASSES_BYTES, PREALLOCATE_BYTES_MAX, PREALLOCATE_BYTES_MIN, RAPID_SHARE,
+    UNWRITTEN_BYTES_MAX, WRITE_BYTES_MAX,
 };
 use crate::log::tail::OpenBuffer;
 use crate::log::turn::Turn;
@@ -391,7 +391,9 @@ impl<I: Io> Inner<I> {
             } else {
                 Some(self.read_tail_block(end - lead as u64, lead).await?)
             };
-            let usual = if self.shard.cache().is_rapid(opened_at) { 2 * last } else { last };
+            let taken = self.shard.cache().taken_bytes() - opened_at;
+            let is_rapid = taken <= self.shard.pool().budget() as u64 / RAPID_SHARE;
+            let usual = if is_rapid { 2 * last } else { last };
             let wanted = (lead + bytes).max(usual.min(WRITE_BYTES_MAX));
             let class = BUFFER_CLASSES_BYTES.iter().copied().find(|&class| class >= wanted);
             let mut buffer = self.shard.acquire(class.unwrap_or(wanted)).await;
