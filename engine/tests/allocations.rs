@@ -77,8 +77,8 @@ fn on_a_warm_journal<T>(measure: impl AsyncFnOnce(&[Log<UringIo>], &CheckedBatch
     output
 }
 
-/// Batches, each of which takes a buffer of its own, that make a log's queue of full buffers as long
-/// as it gets: four times those that it keeps before they are put into its segment.
+/// Batches that are several times what a log keeps in full buffers before these are put into its
+/// segment, so that its queue of them gets longer than by appends that are waited for.
 const BURST: usize = 256;
 
 /// Appends so much to a log at once that none of it is in its segment meanwhile. How long a queue
