@@ -108,6 +108,8 @@ pub(crate) struct Counted {
 pub(crate) struct Tail {
     pub(crate) open: Option<OpenBuffer>,
     queued: VecDeque<Queued>,
+    /// Bytes in them: counted, since each append asks.
+    queued_bytes: usize,
     flights: VecDeque<Flight>,
     pending: VecDeque<Pending>,
     next_id: u64,
@@ -145,6 +147,7 @@ impl Tail {
         Self {
             open: None,
             queued: VecDeque::new(),
+            queued_bytes: 0,
             flights: VecDeque::new(),
             pending: VecDeque::new(),
             next_id: 0,
@@ -191,6 +194,7 @@ impl Tail {
     pub(crate) fn give_up(&mut self) {
         self.open = None;
         self.queued.clear();
+        self.queued_bytes = 0;
         self.pending.clear();
         self.unwritten = 0;
         self.waiting = 0;
@@ -235,7 +239,7 @@ impl Tail {
 
     /// Bytes in frozen buffers that no write was started for.
     pub(crate) fn queued_bytes(&self) -> usize {
-        self.queued.iter().map(|queued| queued.buffer.len()).sum()
+        self.queued_bytes
     }
 
     /// Asks for everything below `end` to be written to the file.
@@ -252,6 +256,7 @@ impl Tail {
     /// A frozen buffer joins the queue.
     pub(crate) fn enqueue(&mut self, queued: Queued, fresh: usize) {
         self.last_flush = fresh;
+        self.queued_bytes += queued.buffer.len();
         self.queued.push_back(queued);
     }
 
@@ -301,6 +306,7 @@ impl Tail {
             return None;
         }
         let next = self.queued.pop_front()?;
+        self.queued_bytes -= next.buffer.len();
         let end = Place { offset: next.end_offset, position: next.end_position() };
         let id = self.next_id;
         self.next_id += 1;
