@@ -165,6 +165,7 @@ mod catalogue;
 mod checkpoint;
 mod decode;
 mod manifest;
+mod reclaim;
 mod recovery;
 mod retention;
 mod small_file;

@@ -179,6 +179,13 @@ pub(crate) const JOURNAL_REDO_BYTES: usize = 8 * 1024 * 1024;
 /// busy, few enough to need no thought about descriptors.
 pub(crate) const JOURNAL_REDO_FILES: usize = 32;
 
+/// Bytes by which a file that goes is shortened at once, and the pause behind each such step. What
+/// others wait for meanwhile was measured at 4 to 7 ms, beside 48 for 1 GiB at once; and a shard
+/// frees some 3 GB a second, more than it takes in.
+pub const RECLAIM_STEP_BYTES: u64 = 16 * 1024 * 1024;
+/// See [`RECLAIM_STEP_BYTES`].
+pub const RECLAIM_PAUSE: Duration = Duration::from_millis(5);
+
 const _: () = assert!(SEGMENT_OFFSETS_MAX + BATCH_RECORDS_MAX as u64 <= i32::MAX as u64 + 1);
 const _: () = assert!(BLOCK.is_multiple_of(SECTOR_BYTES));
 const _: () = assert!(COMPACTION_IO_BYTES.is_multiple_of(BLOCK));

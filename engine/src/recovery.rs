@@ -85,7 +85,7 @@ use crate::planted::{self, Bug};
 use crate::producer::aborted::{self, AbortedIndex};
 use crate::producer::{AbortedTransaction, Marker, Producers, snapshot};
 use crate::segment::active::{Active, Summary};
-use crate::segment::name::Kind;
+use crate::segment::name::{DELETED, Kind};
 use crate::segment::offset_index::OffsetIndex;
 use crate::segment::scan::{Found, Scanner};
 use crate::segment::sealed::{IndexSum, Indexes, Sealed};
@@ -266,7 +266,13 @@ async fn remove_leftovers<I: Io>(
     dir: &Path,
     names: &[String],
 ) -> Result<(), IoFailure> {
-    for name in names {
+    if names.is_empty() {
+        return Ok(());
+    }
+    // What a removal has left may be large, and its name not durable yet.
+    let (doomed, others): (Vec<&String>, _) =
+        names.iter().partition(|name| name.ends_with(DELETED));
+    for name in others {
         let path = dir.join(name);
         match shard.io().remove_file(&path).await {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -275,7 +281,9 @@ async fn remove_leftovers<I: Io>(
             _ => {}
         }
     }
-    if names.is_empty() { Ok(()) } else { small_file::sync_dir(shard, dir).await }
+    small_file::sync_dir(shard, dir).await?;
+    shard.reclaim().add(shard.io(), doomed.into_iter().map(|name| dir.join(name)).collect());
+    Ok(())
 }
 
 async fn load_manifest<I: Io>(shard: &Shard<I>, dir: &Path) -> Result<Manifest, OpenError> {

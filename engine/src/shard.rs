@@ -20,6 +20,7 @@ use crate::journal::{Journal, JournalSettings, ReplayReport};
 use crate::linger::Linger;
 use crate::log::wait::WakeOnDrop;
 use crate::offset::Offset;
+use crate::reclaim::Reclaim;
 use crate::segment::store::SegmentStore;
 use crate::writer::Writer;
 
@@ -75,6 +76,7 @@ struct Inner<I: Io> {
     writer: Writer<I>,
     journal: Option<Journal<I>>,
     linger: Linger<I>,
+    reclaim: Rc<Reclaim>,
     /// Tells the tasks that the shard is gone.
     _wake: [Option<WakeOnDrop>; 2],
     /// Bytes that tasks wait for in [`Shard::acquire`].
@@ -127,7 +129,8 @@ impl<I: Io> Inner<I> {
         let wake =
             [Some(Rc::clone(&writer.signal)), journal_signal].map(|signal| signal.map(WakeOnDrop));
         let linger = Linger::new(linger);
-        Self { io, memory, writer, journal, linger, _wake: wake, wanted: Cell::new(0) }
+        let (reclaim, wanted) = (Rc::default(), Cell::new(0));
+        Self { io, memory, writer, journal, linger, reclaim, _wake: wake, wanted }
     }
 }
 
@@ -189,6 +192,10 @@ impl<I: Io> Shard<I> {
 
     pub(crate) fn linger(&self) -> &Linger<I> {
         &self.inner.linger
+    }
+
+    pub(crate) fn reclaim(&self) -> &Rc<Reclaim> {
+        &self.inner.reclaim
     }
 
     pub(crate) fn journal(&self) -> Option<&Journal<I>> {

@@ -117,7 +117,8 @@ pub(crate) async fn read<I: Io>(
 }
 
 /// Removes files for good: first all get another name, which is made durable, so that none comes
-/// back half; then they go. Files that are not there are skipped.
+/// back half; then the shard is left to [remove](crate::reclaim) them. Files that are not there are
+/// skipped.
 pub(crate) async fn remove_all<I: Io>(
     shard: &Shard<I>,
     dir: &Path,
@@ -126,6 +127,7 @@ pub(crate) async fn remove_all<I: Io>(
     let mut doomed: Vec<PathBuf> = Vec::new();
     for name in names {
         let (from, to) = (dir.join(&name), dir.join(format!("{name}{DELETED}")));
+        shard.reclaim().leave(&to);
         match shard.io().rename(&from, &to).await {
             Ok(()) => doomed.push(to),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -136,9 +138,6 @@ pub(crate) async fn remove_all<I: Io>(
         return Ok(());
     }
     sync_dir(shard, dir).await?;
-    for path in doomed {
-        let removed = shard.io().remove_file(&path).await;
-        removed.map_err(IoFailure::of(Operation::Remove, &path))?;
-    }
+    shard.reclaim().add(shard.io(), doomed);
     Ok(())
 }

@@ -48,6 +48,8 @@ catalogue! {
     FrameRotten,
     /// all files of the journal counted, so that the opening's frame went into a reserve
     JournalReserveUsed,
+    /// a file that nobody needs any more could not be removed, and is left to the next open
+    ReclaimFailed,
     /// an append was refused because the disk was full
     DiskFull,
     /// there was no space for a whole step of the segment's file, but for the batch
