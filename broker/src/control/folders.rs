@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! data/flights-0/partition.metadata      says which topic the folder belongs to, as Kafka's does
-//! data/<topic id>-0.delete               of a deleted topic: emptied now, or at the next start
+//! data/<topic id>-0.delete               of a deleted topic: removed in the background
 //! data/<topic id>-0.stray                of a topic that the metadata does not know: left alone
 //! ```
 //!
@@ -12,6 +12,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::reclaim::Reclaim;
 use crate::metadata::{MetadataImage, MetadataRecord, PartitionId, Topic, TopicId};
 
 const IDENTITY_FILE: &str = "partition.metadata";
@@ -89,10 +90,9 @@ fn sync_dir(dir: &Path) -> Result<(), FolderError> {
     sync().map_err(FolderError::of("sync", dir))
 }
 
-/// Moves a deleted topic's folders out of the way, durably, and then empties them. What cannot be
-/// removed now is removed at the next start; what cannot be moved is an error, after all others
-/// were moved.
-pub(super) fn remove(data_dir: &Path, topic: &Topic) -> Result<(), FolderError> {
+/// Moves a deleted topic's folders out of the way, durably, to be [removed](Reclaim). What cannot be
+/// moved is an error, after all others were moved.
+pub(super) fn remove(data_dir: &Path, topic: &Topic, reclaim: &Reclaim) -> Result<(), FolderError> {
     let mut moved = Vec::new();
     let mut failed = None;
     for index in 0..topic.partition_count() {
@@ -106,26 +106,25 @@ pub(super) fn remove(data_dir: &Path, topic: &Topic) -> Result<(), FolderError> 
         }
     }
     sync_dir(data_dir)?;
-    for dir in moved {
-        if let Err(error) = fs::remove_dir_all(&dir) {
-            tracing::warn!(folder = %dir.display(), %error, "not removed yet; the next start tries");
-        }
-    }
+    reclaim.add(moved);
     failed.map_or(Ok(()), Err)
 }
 
 /// Brings the data folder in line with the metadata at start: finishes deletions, makes folders
 /// that are missing, and moves those aside that belong to no topic.
-pub(super) fn tidy(data_dir: &Path, image: &MetadataImage) -> Result<(), FolderError> {
+pub(super) fn tidy(
+    data_dir: &Path,
+    image: &MetadataImage,
+    reclaim: &Reclaim,
+) -> Result<(), FolderError> {
+    let mut doomed = Vec::new();
     let listing = fs::read_dir(data_dir).map_err(FolderError::of("list", data_dir))?;
     for entry in listing {
         let entry = entry.map_err(FolderError::of("list", data_dir))?;
         let path = entry.path();
         let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
         if name.ends_with(DELETED) {
-            if let Err(error) = fs::remove_dir_all(&path) {
-                tracing::warn!(folder = %path.display(), %error, "cannot be removed");
-            }
+            doomed.push(path);
         } else if let Some((topic, partition)) = parse(&name) {
             let Some(id) = identity(&path) else { continue };
             let known = image.topic(topic).filter(|topic| topic.id.to_string() == id);
@@ -147,7 +146,9 @@ pub(super) fn tidy(data_dir: &Path, image: &MetadataImage) -> Result<(), FolderE
             }
         }
     }
-    sync_dir(data_dir)
+    sync_dir(data_dir)?;
+    reclaim.add(doomed);
+    Ok(())
 }
 
 fn parse(name: &str) -> Option<(&str, PartitionId)> {

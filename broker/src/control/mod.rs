@@ -15,6 +15,7 @@
 
 mod ask;
 mod folders;
+mod reclaim;
 mod thread;
 
 pub use ask::{Asks, ControlError, ControlHandle, Parts, asks};

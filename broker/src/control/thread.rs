@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::ask::{Ask, Asks, ControlError, Parts};
 use super::folders::{self, FolderError};
+use super::reclaim::Reclaim;
 use crate::config::{BrokerConfig, Endpoint};
 use crate::controller::{
     AdminError, Controller, LocalQuorum, MetadataStore, Plan, QuorumError, StoreError,
@@ -86,6 +87,7 @@ struct Control {
     controller: Controller,
     store: MetadataStore<LocalQuorum<Disk>>,
     shards: Vec<mpsc::UnboundedSender<ShardCommand>>,
+    reclaim: Reclaim,
 }
 
 impl Control {
@@ -117,8 +119,9 @@ impl Control {
         let controller = Controller::new(BrokerConfig::clone(&config));
         let drawn = ClusterId::new(Uuid::new_v4());
         store.change(|image| controller.register_broker(image, advertised, drawn)).await?;
-        folders::tidy(&config.data_dir, &store.image())?;
-        Ok(Self { config, controller, store, shards })
+        let reclaim = Reclaim::start()?;
+        folders::tidy(&config.data_dir, &store.image(), &reclaim)?;
+        Ok(Self { config, controller, store, shards, reclaim })
     }
 
     /// Hands the newest image to every shard and waits until all of them serve it.
@@ -162,7 +165,8 @@ impl Control {
                         |image: &MetadataImage| self.controller.delete_topics(image, &topics);
                     let deleted = self.change(plan).await;
                     for topic in deleted.iter().flatten().flatten() {
-                        if let Err(error) = folders::remove(&self.config.data_dir, topic) {
+                        let dir = &self.config.data_dir;
+                        if let Err(error) = folders::remove(dir, topic, &self.reclaim) {
                             tracing::error!(topic = &*topic.name, %error, "not removed yet");
                         }
                     }

@@ -1,0 +1,96 @@
+//! Folders of deleted topics, on their way out.
+//!
+//! A thread of its own empties them, large files step by step with pauses, so that neither the
+//! control thread nor who writes to the same disk waits for it (see
+//! [`ringlog_engine::limits::RECLAIM_STEP_BYTES`]). What it does not get to goes at the next start.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+
+use ringlog_engine::limits::{RECLAIM_PAUSE, RECLAIM_STEP_BYTES};
+
+/// Takes folders that are to go. The thread ends with it, once it has done what it was given.
+pub(super) struct Reclaim {
+    doomed: mpsc::Sender<PathBuf>,
+}
+
+impl Reclaim {
+    /// Starts the thread.
+    pub(super) fn start() -> io::Result<Self> {
+        let (doomed, folders) = mpsc::channel::<PathBuf>();
+        let empty = move || {
+            for dir in folders {
+                if let Err(error) = remove(&dir) {
+                    tracing::warn!(
+                        folder = %dir.display(), %error, "not removed yet; the next start tries"
+                    );
+                }
+            }
+        };
+        thread::Builder::new().name("reclaim".into()).spawn(empty)?;
+        Ok(Self { doomed })
+    }
+
+    /// Has folders removed whose names are durable, and are nobody else's.
+    pub(super) fn add(&self, folders: Vec<PathBuf>) {
+        for dir in folders {
+            // Without the thread they go at the next start.
+            let _ = self.doomed.send(dir);
+        }
+    }
+}
+
+fn remove(dir: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let mut length = entry.metadata()?.len();
+        if length > RECLAIM_STEP_BYTES && entry.file_type()?.is_file() {
+            let file = OpenOptions::new().write(true).open(entry.path())?;
+            while length > RECLAIM_STEP_BYTES {
+                length -= RECLAIM_STEP_BYTES;
+                file.set_len(length)?;
+                thread::sleep(RECLAIM_PAUSE);
+            }
+        }
+    }
+    fs::remove_dir_all(dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn a_folder_goes_with_its_large_files_step_by_step() {
+        let data = tempfile::tempdir().expect("a folder");
+        let dir = data.path().join("topic-0.delete");
+        let file = dir.join("00000000000000000000.log");
+        fs::create_dir(&dir).expect("makes");
+        fs::write(dir.join("small"), "a little").expect("writes");
+        let sparse = fs::File::create(&file).expect("makes");
+        sparse.set_len(4 * RECLAIM_STEP_BYTES).expect("extends");
+        let reclaim = Reclaim::start().expect("a thread");
+        reclaim.add(vec![data.path().join("not-there"), dir.clone()]);
+        let until = Instant::now() + Duration::from_secs(60);
+        let mut lengths = Vec::new();
+        while dir.exists() {
+            assert!(Instant::now() < until, "it is still there");
+            lengths.extend(sparse.metadata().map(|metadata| metadata.len()));
+            thread::sleep(RECLAIM_PAUSE / 10);
+        }
+        lengths.dedup();
+        assert!(lengths.is_sorted_by(|earlier, later| earlier >= later), "{lengths:?}");
+        assert_eq!(lengths.last().map(|last| last % RECLAIM_STEP_BYTES), Some(0));
+        let last = sparse.metadata().expect("it is open").len();
+        assert_eq!(last, RECLAIM_STEP_BYTES, "the name went with the last step");
+    }
+}
