@@ -14,19 +14,27 @@
 //! A chunk begins at a block. If its first batch begins later, it repeats the bytes before it, so
 //! that it can be written as whole blocks. The last chunk of a log may be the buffer that is being
 //! filled, and grows with it.
+//!
+//! When a log's last chunk is evicted, its last block stays if it is partly filled: the next append
+//! writes it again, and would have to read it back from the disk. Such blocks may take half of the
+//! budget, and the oldest go.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, BufferPool};
+use crate::limits::BLOCK;
 use crate::offset::Offset;
 
 /// Buffers looked at for each new one when the budget is exceeded. Where ten thousand logs have one
 /// each that must stay, a look at all of them would cost every append more than its write.
 const EVICTION_TRIES: usize = 64;
 
-/// Entries of chunks that are gone which the queue may hold in any case.
+/// The part of the budget that last blocks may take.
+const LAST_BLOCKS_SHARE: usize = 2;
+
+/// Entries of chunks that are gone which a queue may hold in any case.
 const SLACK: usize = 64;
 
 /// How full a tail cache is and how well it answers.
@@ -64,6 +72,11 @@ impl Chunk {
     /// Where the chunk's batches end.
     pub(crate) fn end_position(&self) -> u64 {
         self.position + self.buffer.len() as u64
+    }
+
+    /// Whether no batch is wholly in it: it is what is left of a log's last chunk.
+    fn is_last_block(&self) -> bool {
+        self.first_offset == self.end_offset
     }
 
     /// The bytes from `position` on.
@@ -130,6 +143,9 @@ struct Inner {
     live: Cell<usize>,
     next_id: Cell<u64>,
     queue: RefCell<VecDeque<Entry>>,
+    /// The same of last blocks.
+    last_blocks_live: Cell<usize>,
+    last_blocks: RefCell<VecDeque<Entry>>,
     hits: Cell<u64>,
     misses: Cell<u64>,
     evicted: Cell<u64>,
@@ -150,6 +166,8 @@ impl TailCache {
                 live: Cell::new(0),
                 next_id: Cell::new(0),
                 queue: RefCell::default(),
+                last_blocks_live: Cell::new(0),
+                last_blocks: RefCell::default(),
                 hits: Cell::new(0),
                 misses: Cell::new(0),
                 evicted: Cell::new(0),
@@ -176,30 +194,25 @@ impl TailCache {
     }
 
     /// Adds the newest buffer of a log. One that begins where the log's last one begins holds all
-    /// of that one, and takes its place.
-    pub(crate) fn push(&self, owner: &Rc<RefCell<Chunks>>, new: NewChunk) {
+    /// of that one, and takes its place. Memory for what stays of others comes from `pool`.
+    pub(crate) fn push(&self, pool: &BufferPool, owner: &Rc<RefCell<Chunks>>, new: NewChunk) {
         let mut chunks = owner.borrow_mut();
         let replaced = chunks.list.pop_back_if(|last| {
             last.segment_base == new.segment_base && last.position == new.position
         });
-        let (id, data_position, first_offset) = match replaced {
-            Some(old) => {
-                self.release(old.capacity);
-                (old.id, old.data_position, old.first_offset)
-            }
+        if let Some(old) = &replaced {
+            self.release(old);
+        }
+        let (id, data_position, first_offset) = match replaced.filter(|old| !old.is_last_block()) {
+            Some(old) => (old.id, old.data_position, old.first_offset),
             None => {
-                let id = self.inner.next_id.get();
-                self.inner.next_id.set(id + 1);
-                let mut queue = self.inner.queue.borrow_mut();
-                queue.push_back(Entry { owner: Rc::downgrade(owner), id });
+                let id = self.enter(&self.inner.queue, owner);
                 (id, new.data_position, new.first_offset)
             }
         };
         debug_assert!(chunks.list.back().is_none_or(|last| last.end_offset <= first_offset));
-        self.inner.used.set(self.inner.used.get() + new.capacity);
         self.inner.taken.set(self.inner.taken.get() + new.capacity as u64);
-        self.inner.live.set(self.inner.live.get() + 1);
-        chunks.list.push_back(Chunk {
+        let chunk = Chunk {
             id,
             capacity: new.capacity,
             segment_base: new.segment_base,
@@ -208,12 +221,21 @@ impl TailCache {
             first_offset,
             end_offset: new.end_offset,
             buffer: new.buffer,
-        });
+        };
+        self.count(&chunk);
+        chunks.list.push_back(chunk);
         drop(chunks);
         let over = self.inner.used.get().saturating_sub(self.inner.budget);
         if over > 0 {
-            self.evict_within(over, EVICTION_TRIES);
+            self.evict_within(Some(pool), over, EVICTION_TRIES);
         }
+    }
+
+    fn enter(&self, queue: &RefCell<VecDeque<Entry>>, owner: &Rc<RefCell<Chunks>>) -> u64 {
+        let id = self.inner.next_id.get();
+        self.inner.next_id.set(id + 1);
+        queue.borrow_mut().push_back(Entry { owner: Rc::downgrade(owner), id });
+        id
     }
 
     /// Bytes of all buffers that were ever added.
@@ -229,12 +251,15 @@ impl TailCache {
     /// Lets go of the oldest buffers until `bytes` are given back or only batches are left that
     /// must stay.
     pub(crate) fn evict(&self, bytes: usize) {
+        let target = self.inner.used.get().saturating_sub(bytes);
         let all = self.inner.queue.borrow().len();
-        self.evict_within(bytes, all);
+        self.evict_within(None, bytes, all);
+        while self.inner.used.get() > target && self.evict_last_block() {}
     }
 
-    /// The same, but it looks at `tries` of them at most.
-    fn evict_within(&self, bytes: usize, mut tries: usize) {
+    /// The same of buffers, but it looks at `tries` of them at most, and keeps last blocks in memory
+    /// of `pool`.
+    fn evict_within(&self, pool: Option<&BufferPool>, bytes: usize, mut tries: usize) {
         let target = self.inner.used.get().saturating_sub(bytes);
         while self.inner.used.get() > target && tries > 0 {
             tries -= 1;
@@ -254,10 +279,54 @@ impl TailCache {
                 continue;
             }
             let freed = chunks.list.pop_front();
+            let is_last = chunks.list.is_empty();
             drop(chunks);
             if let Some(chunk) = freed {
-                self.release(chunk.capacity);
+                self.release(&chunk);
                 self.inner.evicted.set(self.inner.evicted.get() + 1);
+                if let Some(pool) = pool.filter(|_| is_last) {
+                    self.keep_last_block(pool, &owner, &chunk);
+                }
+            }
+        }
+    }
+
+    /// Keeps what the next append to a log will write again, if there is memory for it.
+    fn keep_last_block(&self, pool: &BufferPool, owner: &Rc<RefCell<Chunks>>, chunk: &Chunk) {
+        let end = chunk.end_position();
+        let lead = end % BLOCK as u64;
+        let most = self.inner.budget / LAST_BLOCKS_SHARE / BLOCK;
+        if lead == 0 || most == 0 {
+            return;
+        }
+        while self.inner.last_blocks_live.get() >= most && self.evict_last_block() {}
+        let Some(mut buffer) = pool.try_acquire(BLOCK) else { return };
+        buffer.clear();
+        buffer.extend_from_slice(chunk.from(end - lead));
+        let last = Chunk {
+            id: self.enter(&self.inner.last_blocks, owner),
+            capacity: BLOCK,
+            segment_base: chunk.segment_base,
+            position: end - lead,
+            data_position: end,
+            first_offset: chunk.end_offset,
+            end_offset: chunk.end_offset,
+            buffer: buffer.freeze(),
+        };
+        self.count(&last);
+        owner.borrow_mut().list.push_back(last);
+        sweep(&self.inner.last_blocks, self.inner.last_blocks_live.get());
+    }
+
+    /// Lets go of the oldest last block; `false` if there is none.
+    fn evict_last_block(&self) -> bool {
+        loop {
+            let Some(entry) = self.inner.last_blocks.borrow_mut().pop_front() else { return false };
+            let Some(owner) = entry.owner.upgrade() else { continue };
+            let is_it = |last: &mut Chunk| last.id == entry.id;
+            if let Some(chunk) = owner.borrow_mut().list.pop_back_if(is_it) {
+                self.release(&chunk);
+                return true;
             }
         }
     }
@@ -274,7 +343,7 @@ impl TailCache {
 
     fn cut_if(&self, owner: &Rc<RefCell<Chunks>>, goes: impl Fn(&Chunk) -> bool) {
         while let Some(chunk) = owner.borrow_mut().list.pop_back_if(|last| goes(last)) {
-            self.release(chunk.capacity);
+            self.release(&chunk);
         }
         self.sweep();
     }
@@ -285,28 +354,46 @@ impl TailCache {
         let mut chunks = owner.borrow_mut();
         let end = start.min(chunks.evictable);
         while let Some(chunk) = chunks.list.pop_front_if(|first| first.end_offset <= end) {
-            self.release(chunk.capacity);
+            self.release(&chunk);
         }
         drop(chunks);
         self.sweep();
     }
 
-    fn release(&self, capacity: usize) {
-        self.inner.used.set(self.inner.used.get() - capacity);
-        self.inner.live.set(self.inner.live.get() - 1);
+    /// A chunk has come.
+    fn count(&self, chunk: &Chunk) {
+        self.inner.used.set(self.inner.used.get() + chunk.capacity);
+        let live = self.live(chunk);
+        live.set(live.get() + 1);
     }
 
-    /// Forgets the entries of chunks that are gone, once they are more than those of chunks that
-    /// are there: so the queue is bounded, and a chunk's share of the work is small.
-    fn sweep(&self) {
-        if self.inner.queue.borrow().len() <= 2 * self.inner.live.get() + SLACK {
-            return;
-        }
-        self.inner.queue.borrow_mut().retain(|entry| {
-            entry
-                .owner
-                .upgrade()
-                .is_some_and(|owner| owner.borrow().list.iter().any(|chunk| chunk.id == entry.id))
-        });
+    /// A chunk has gone.
+    fn release(&self, chunk: &Chunk) {
+        self.inner.used.set(self.inner.used.get() - chunk.capacity);
+        let live = self.live(chunk);
+        live.set(live.get() - 1);
     }
+
+    fn live(&self, chunk: &Chunk) -> &Cell<usize> {
+        if chunk.is_last_block() { &self.inner.last_blocks_live } else { &self.inner.live }
+    }
+
+    fn sweep(&self) {
+        sweep(&self.inner.queue, self.inner.live.get());
+        sweep(&self.inner.last_blocks, self.inner.last_blocks_live.get());
+    }
+}
+
+/// Forgets the entries of chunks that are gone, once they are more than those of the `live` chunks
+/// that are there: so a queue is bounded, and a chunk's share of the work is small.
+fn sweep(queue: &RefCell<VecDeque<Entry>>, live: usize) {
+    if queue.borrow().len() <= 2 * live + SLACK {
+        return;
+    }
+    queue.borrow_mut().retain(|entry| {
+        let is_there = |owner: Rc<RefCell<Chunks>>| {
+            owner.borrow().list.iter().any(|chunk| chunk.id == entry.id)
+        };
+        entry.owner.upgrade().is_some_and(is_there)
+    });
 }

@@ -164,6 +164,7 @@ impl<I: Io> Inner<I> {
     /// The open buffer got its first batches: readers find them in it from now on.
     pub(crate) fn publish(&self, segment_base: Offset, open: &OpenBuffer) {
         self.shard.cache().push(
+            self.shard.pool(),
             &self.chunks,
             NewChunk {
                 capacity: open.buffer.capacity(),
