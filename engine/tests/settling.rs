@@ -116,3 +116,40 @@ fn many_slow_logs_have_no_larger_buffers_than_they_fill() {
         assert!(used as u64 <= 2 * bytes, "{used} bytes of memory for {bytes} that were appended");
     });
 }
+
+/// Opens logs in a shard with a cache of 1 MiB, appends batches of 14 KB to each in turn, and gives how
+/// often a last block was read back, and what the cache holds.
+fn read_back(logs: usize) -> (u64, usize) {
+    let io = SimIo::new(1);
+    let used = io.run(async {
+        let settings = ShardSettings { cache_bytes: 1 << 20, ..ShardSettings::default() };
+        let shard = Shard::new(io.clone(), settings);
+        let batch = batch(1, 14_000, 1, 1_000);
+        let batch = CheckedBatch::check(&batch).unwrap();
+        let mut open = Vec::new();
+        for number in 0..logs {
+            let dir = PathBuf::from(format!("/data/a-{number}"));
+            open.push(Log::open(&shard, &dir, LogSettings::default()).await.unwrap().0);
+        }
+        for _ in 0..3 {
+            for log in &open {
+                log.append_durably(&batch, STAMP).await.unwrap();
+            }
+        }
+        assert!(shard.cache_stats().evicted > 0, "the cache held all of it");
+        shard.cache_stats().used_bytes
+    });
+    (io.reached_counts().of(Rare::BlockReadBack), used)
+}
+
+#[test]
+fn a_log_whose_buffer_was_evicted_need_not_read_its_last_block_back() {
+    assert_eq!(read_back(100).0, 0, "100 blocks are less than half of the cache");
+}
+
+#[test]
+fn last_blocks_stay_within_the_cache() {
+    let (read_back, used) = read_back(1_000);
+    assert!(read_back > 0, "1,000 blocks are more than the cache");
+    assert!(used <= 1 << 20, "{used} bytes");
+}
