@@ -128,7 +128,11 @@ fn sync(path: &Path) -> Result<(), FolderError> {
 
 /// Moves a deleted topic's folders out of the way, durably, to be [removed](Reclaim). What cannot be
 /// moved is an error, after all others were moved.
-pub(super) fn remove(data_dir: &Path, topic: &Topic, reclaim: &Reclaim) -> Result<(), FolderError> {
+pub(super) fn remove(
+    data_dir: &Path,
+    topic: &Topic,
+    reclaim: &mut Reclaim,
+) -> Result<(), FolderError> {
     let mut moved = Vec::new();
     let mut failed = None;
     for index in 0..topic.partition_count() {
@@ -151,7 +155,7 @@ pub(super) fn remove(data_dir: &Path, topic: &Topic, reclaim: &Reclaim) -> Resul
 pub(super) fn tidy(
     data_dir: &Path,
     image: &MetadataImage,
-    reclaim: &Reclaim,
+    reclaim: &mut Reclaim,
 ) -> Result<(), FolderError> {
     let mut doomed = Vec::new();
     let listing = fs::read_dir(data_dir).map_err(FolderError::of("list", data_dir))?;

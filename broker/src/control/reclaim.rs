@@ -1,44 +1,60 @@
 //! Folders of deleted topics, on their way out.
 //!
-//! A thread of its own empties them, large files step by step with pauses, so that neither the
+//! A thread empties them, large files step by step with pauses, so that neither the
 //! control thread nor who writes to the same disk waits for it (see
 //! [`ringlog_engine::limits::RECLAIM_STEP_BYTES`]). What it does not get to goes at the next start.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use ringlog_engine::limits::{RECLAIM_PAUSE, RECLAIM_STEP_BYTES};
 
-/// Takes folders that are to go. The thread ends with it, once it has done what it was given.
+/// Takes folders that are to go. The thread that empties them lives while there are any.
+#[derive(Default)]
 pub(super) struct Reclaim {
-    doomed: mpsc::Sender<PathBuf>,
+    doomed: Option<Sender<PathBuf>>,
+    /// How many folders were sent and are not emptied. At zero the thread is at its end.
+    left: Arc<AtomicUsize>,
 }
 
 impl Reclaim {
-    /// Starts the thread.
-    pub(super) fn start() -> io::Result<Self> {
-        let (doomed, folders) = mpsc::channel::<PathBuf>();
-        let empty = move || {
-            for dir in folders {
-                if let Err(error) = remove(&dir) {
-                    tracing::warn!(
-                        folder = %dir.display(), %error, "not removed yet; the next start tries"
-                    );
-                }
-            }
-        };
-        thread::Builder::new().name("reclaim".into()).spawn(empty)?;
-        Ok(Self { doomed })
-    }
-
     /// Has folders removed whose names are durable, and are nobody else's.
-    pub(super) fn add(&self, folders: Vec<PathBuf>) {
-        for dir in folders {
+    pub(super) fn add(&mut self, doomed: Vec<PathBuf>) {
+        if doomed.is_empty() {
+            return;
+        }
+        if self.left.fetch_add(doomed.len(), Ordering::AcqRel) == 0 {
+            self.doomed = start(Arc::clone(&self.left));
+        }
+        for dir in doomed {
             // Without the thread they go at the next start.
-            let _ = self.doomed.send(dir);
+            let _ = self.doomed.as_ref().map(|thread| thread.send(dir));
+        }
+    }
+}
+
+fn start(left: Arc<AtomicUsize>) -> Option<Sender<PathBuf>> {
+    let (doomed, folders) = mpsc::channel();
+    thread::Builder::new()
+        .name("reclaim".into())
+        .spawn(move || empty(&folders, &left))
+        .inspect_err(|error| tracing::warn!(%error, "deleted folders stay until the next start"))
+        .ok()
+        .map(|_| doomed)
+}
+
+fn empty(folders: &Receiver<PathBuf>, left: &AtomicUsize) {
+    for dir in folders {
+        if let Err(error) = remove(&dir) {
+            tracing::warn!(folder = %dir.display(), %error, "not removed yet; the next start tries");
+        }
+        if left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            return;
         }
     }
 }
@@ -78,7 +94,7 @@ mod tests {
         fs::write(dir.join("small"), "a little").expect("writes");
         let sparse = fs::File::create(&file).expect("makes");
         sparse.set_len(4 * RECLAIM_STEP_BYTES).expect("extends");
-        let reclaim = Reclaim::start().expect("a thread");
+        let mut reclaim = Reclaim::default();
         reclaim.add(vec![data.path().join("not-there"), dir.clone()]);
         let mut lengths = Vec::new();
         for _ in (0..100_000).take_while(|_| dir.exists()) {
@@ -91,5 +107,13 @@ mod tests {
         assert_eq!(lengths.last().map(|last| last % RECLAIM_STEP_BYTES), Some(0));
         let last = sparse.metadata().expect("it is open").len();
         assert_eq!(last, RECLAIM_STEP_BYTES, "the name went with the last step");
+
+        let another = data.path().join("topic-1.delete");
+        fs::create_dir(&another).expect("makes");
+        reclaim.add(vec![another.clone()]);
+        (0..100_000)
+            .take_while(|_| another.exists())
+            .for_each(|_| thread::sleep(RECLAIM_PAUSE / 10));
+        assert!(!another.exists(), "a thread that was done is not replaced");
     }
 }

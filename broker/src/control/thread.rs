@@ -119,8 +119,8 @@ impl Control {
         let controller = Controller::new(BrokerConfig::clone(&config));
         let drawn = ClusterId::new(Uuid::new_v4());
         store.change(|image| controller.register_broker(image, advertised, drawn)).await?;
-        let reclaim = Reclaim::start()?;
-        folders::tidy(&config.data_dir, &store.image(), &reclaim)?;
+        let mut reclaim = Reclaim::default();
+        folders::tidy(&config.data_dir, &store.image(), &mut reclaim)?;
         Ok(Self { config, controller, store, shards, reclaim })
     }
 
@@ -144,7 +144,7 @@ impl Control {
         }
     }
 
-    async fn serve(self, mut asks: Asks) {
+    async fn serve(mut self, mut asks: Asks) {
         while let Some(ask) = asks.0.recv().await {
             match ask {
                 Ask::CreateTopics { topics, validate_only, answer } => {
@@ -166,7 +166,7 @@ impl Control {
                     let deleted = self.change(plan).await;
                     for topic in deleted.iter().flatten().flatten() {
                         let dir = &self.config.data_dir;
-                        if let Err(error) = folders::remove(dir, topic, &self.reclaim) {
+                        if let Err(error) = folders::remove(dir, topic, &mut self.reclaim) {
                             tracing::error!(topic = &*topic.name, %error, "not removed yet");
                         }
                     }
