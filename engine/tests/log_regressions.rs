@@ -315,3 +315,38 @@ fn a_producer_is_remembered_though_its_last_batch_was_cut_off_after_a_compaction
         assert!(matches!(again, Ok(SequenceCheck::Duplicate { .. })), "{again:?}");
     });
 }
+
+#[test]
+fn an_empty_segment_that_was_removed_does_not_come_back_behind_one_that_grew() {
+    const SECOND: &str = "/data/log/00000000000000000001.log";
+    let settings = LogSettings { segment_bytes: 4096, ..LogSettings::default() };
+    for (seed, operations) in (0..8).flat_map(|seed| (0..24).map(move |n| (seed, n))) {
+        let io = SimIo::new(seed);
+        io.run(async {
+            prepare(&io).await;
+            let log = open(&shard(&io), Path::new(DIR), settings.clone()).await;
+            append(&log, &batch(1, 100, 0, 1)).await;
+            log.roll().await.unwrap();
+            // What a loss of power leaves of an append that had made its segment's name durable.
+            io.write_file(Path::new(SECOND), b"").unwrap();
+            io.sync_dir(Path::new(DIR)).await.unwrap();
+        });
+        let io = io.kill();
+        let log = io.run(open(&shard(&io), Path::new(DIR), settings.clone()));
+        let bytes = batch(1, 100, 1, 1);
+        let _ = io.run_operations(append(&log, &bytes), operations);
+        drop(log);
+        let io = io.kill();
+        let end = io.run(async {
+            let log = open(&shard(&io), Path::new(DIR), settings.clone()).await;
+            append(&log, &batch(1, 100, 2, 1)).await;
+            log.offsets().durable
+        });
+        let io = io.crash();
+        io.run(async {
+            let opened = Log::open(&shard(&io), Path::new(DIR), settings.clone()).await;
+            let (log, _) = opened.unwrap_or_else(|error| panic!("{seed} {operations}: {error}"));
+            assert_eq!(log.offsets().durable, end, "{seed} {operations}");
+        });
+    }
+}
