@@ -52,6 +52,8 @@ pub struct BrokerConfig {
     pub shard_buffer_bytes: usize,
     /// `shard.cache.bytes`, per shard; not above `shard_buffer_bytes`.
     pub shard_cache_bytes: usize,
+    /// `shard.spin.us`, per shard; zero to sleep at once.
+    pub shard_spin: Duration,
     /// `shard.journal.bytes`, per shard; 0 for no journal.
     pub shard_journal_bytes: u64,
     /// `shard.index.cache.bytes`, per shard, besides `shard_buffer_bytes`.
@@ -207,6 +209,7 @@ impl BrokerConfig {
             },
             shard_buffer_bytes: read.size("shard.buffer.bytes"),
             shard_cache_bytes: read.size("shard.cache.bytes"),
+            shard_spin: Duration::from_micros(read.count("shard.spin.us")),
             shard_journal_bytes: read.count("shard.journal.bytes"),
             shard_index_cache_bytes: read.size("shard.index.cache.bytes"),
             shard_read_ahead_bytes: read.size("shard.read.ahead.bytes"),

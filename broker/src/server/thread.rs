@@ -50,6 +50,7 @@ fn live(thread: ShardThread) {
             return;
         }
     };
+    ring.set_spin(thread.start.config.shard_spin);
     task::run(&ring, async {
         let life = thread.life.clone();
         tokio::select! {

@@ -99,6 +99,14 @@ pub const BROKER_KEYS: &[BrokerKey] = &[
          consumers at the tail never wait for the disk.",
     ),
     key(
+        "shard.spin.us",
+        long(0, 1_000_000, "microseconds"),
+        "0",
+        "How long a shard that has nothing to do looks for more before it sleeps, at most; while \
+         what it waits for takes longer, it does not look at all. Takes the time of waking up out \
+         of latencies, and keeps a core busy that is under load. 0: it sleeps at once.",
+    ),
+    key(
         "shard.journal.bytes",
         long(0, 1 << 40, "bytes"),
         "134217728",

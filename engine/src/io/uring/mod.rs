@@ -36,6 +36,7 @@ mod gather;
 mod plain;
 mod ring;
 mod socket;
+mod spin;
 mod timers;
 #[cfg(feature = "tokio")]
 mod tokio;

@@ -9,15 +9,16 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use io_uring::squeue::Entry;
 use io_uring::types::{CancelBuilder, SubmitArgs, Timespec};
 use io_uring::{IoUring, Probe};
 
-use super::Inner;
 use super::gather::Gather;
+use super::{Inner, clock};
 use crate::buffer::{Buffer, BufferMut};
 use crate::limits::REGISTERED_REGIONS_MAX;
 
@@ -233,6 +234,24 @@ impl Ring {
         self.enter(if has_work { Wait::Not } else { wait })?;
         self.drain();
         Ok(())
+    }
+
+    /// Submits what is in line, and looks for completions without sleeping, until there are any or
+    /// that time has come. Says which.
+    pub(super) fn spin(&mut self, until: Instant) -> io::Result<bool> {
+        loop {
+            if self.drain() > 0 {
+                return Ok(true);
+            }
+            if self.is_dirty || self.wants_enter() {
+                self.enter(Wait::Not)?;
+            } else if clock() >= until {
+                return Ok(false);
+            } else {
+                // What completes a write may wait for this very core.
+                thread::yield_now();
+            }
+        }
     }
 
     fn wants_enter(&mut self) -> bool {
