@@ -194,11 +194,13 @@ impl TailCache {
     }
 
     /// Adds the newest buffer of a log. One that begins where the log's last one begins holds all
-    /// of that one, and takes its place. Memory for what stays of others comes from `pool`.
+    /// of that one, and takes its place; a last block goes in any case, also one that was not gone on
+    /// with because its segment is sealed. Memory for what stays of others comes from `pool`.
     pub(crate) fn push(&self, pool: &BufferPool, owner: &Rc<RefCell<Chunks>>, new: NewChunk) {
         let mut chunks = owner.borrow_mut();
         let replaced = chunks.list.pop_back_if(|last| {
-            last.segment_base == new.segment_base && last.position == new.position
+            let is_same = last.segment_base == new.segment_base && last.position == new.position;
+            is_same || last.is_last_block()
         });
         if let Some(old) = &replaced {
             self.release(old);

@@ -15,6 +15,7 @@ use ringlog_engine::io::Io;
 use ringlog_engine::io::sim::{Operation, SimIo};
 use ringlog_engine::log::{FlushPolicy, Log, LogSettings};
 use ringlog_engine::producer::SequenceCheck;
+use ringlog_engine::shard::{Shard, ShardSettings};
 use support::*;
 
 const DIR: &str = "/data/log";
@@ -349,4 +350,25 @@ fn an_empty_segment_that_was_removed_does_not_come_back_behind_one_that_grew() {
             assert_eq!(log.offsets().durable, end, "{seed} {operations}");
         });
     }
+}
+
+#[test]
+fn what_is_kept_of_a_sealed_segment_does_not_hold_later_buffers() {
+    const BUDGET: usize = 16 * 1024;
+    let io = SimIo::new(6);
+    io.run(async {
+        let shard = Shard::new(
+            io.clone(),
+            ShardSettings { buffer_pool_bytes: 8 << 20, cache_bytes: BUDGET, ..cold_settings() },
+        );
+        let log = open(&shard, Path::new(DIR), small()).await;
+        let other = open(&shard, Path::new("/data/other"), small()).await;
+        // Each is a segment of its own, and more than the cache may hold.
+        for n in 0..100 {
+            append(&log, &batch(6, 12_000, n, 1)).await;
+            append(&other, &batch(1, 100, n, 1)).await;
+        }
+        let used = shard.cache_stats().used_bytes;
+        assert!(used <= 2 * (128 << 10), "{used} bytes, as if none could go");
+    });
 }
