@@ -403,6 +403,7 @@ impl<I: Io> Recovery<'_, I> {
             cleaner: CleanerState::default(),
             swapping: None,
             manifest: self.manifest,
+            is_manifest_unsure: false,
             changed: !self.report.clean,
             layout: 0,
             truncations: 0,
@@ -497,6 +498,7 @@ impl<I: Io> Recovery<'_, I> {
             cleaner: CleanerState::default(),
             swapping: None,
             manifest: self.manifest,
+            is_manifest_unsure: false,
             changed: false,
             layout: 0,
             truncations: 0,
@@ -583,8 +585,11 @@ impl<I: Io> Recovery<'_, I> {
         }
         let (epochs, epochs_from) = match known {
             Some(mut epochs) => {
-                epochs.truncate(newest);
-                (epochs, newest)
+                // A loss of power may have left an older checkpoint beside the newer mark.
+                let is_that = |close: &CleanEnd| epochs.latest() == close.epoch;
+                let from = close.filter(is_that).map_or(last_base, |close| close.end);
+                epochs.truncate(from);
+                (epochs, from)
             }
             None => (EpochHistory::default(), first),
         };

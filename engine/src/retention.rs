@@ -121,10 +121,9 @@ impl<I: Io> Inner<I> {
         if start > old {
             let manifest = Manifest { start, ..manifest };
             if !planted::active(Bug::RetainWithoutManifest) {
-                manifest.save(&self.shard, &self.dir).await?;
+                self.save_manifest(manifest).await?;
             }
             let mut state = self.state.borrow_mut();
-            state.manifest = manifest;
             state.changed = true;
             state.epochs.cut_before(start);
             let offsets = LogOffsets { start, ..state.offsets };

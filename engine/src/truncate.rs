@@ -75,12 +75,14 @@ impl<I: Io> Inner<I> {
     /// at or below the new end.
     async fn prepare_manifest(&self, end: Offset) -> Result<(), MaintainError> {
         self.lower_first_dirty(end).await?;
-        let old = self.state.borrow().manifest;
+        let (old, is_unsure) = {
+            let state = self.state.borrow();
+            (state.manifest, state.is_manifest_unsure)
+        };
         let clean = old.clean.filter(|_| planted::active(Bug::TruncateKeepsCleanMark));
         let manifest = Manifest { start: old.start.min(end), clean };
-        if manifest != old {
-            manifest.save(&self.shard, &self.dir).await?;
-            self.state.borrow_mut().manifest = manifest;
+        if manifest != old || is_unsure {
+            self.save_manifest(manifest).await?;
         } else {
             // A truncation that a killed process had begun has left it so, perhaps in the kernel's
             // hands only.

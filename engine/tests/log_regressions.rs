@@ -372,3 +372,39 @@ fn what_is_kept_of_a_sealed_segment_does_not_hold_later_buffers() {
         assert!(used <= 2 * (128 << 10), "{used} bytes, as if none could go");
     });
 }
+
+#[test]
+fn epochs_are_found_though_an_older_checkpoint_of_them_stands_beside_a_clean_mark() {
+    let io = SimIo::new(7);
+    io.run(async {
+        let log = open(&shard(&io), Path::new(DIR), small()).await;
+        append(&log, &batch(3, 100, 0, 1)).await;
+        log.close().await.unwrap();
+        // A disk may lose one new name of a folder and keep a later one.
+        io.write_file(&Path::new(DIR).join("leader-epoch-checkpoint"), b"0\n0\n").unwrap();
+        let log = open(&shard(&io), Path::new(DIR), small()).await;
+        assert_eq!(log.epochs().len(), 1, "{:?}", log.epochs());
+    });
+}
+
+#[test]
+fn a_truncation_takes_back_a_start_that_could_not_be_made_durable() {
+    let io = SimIo::new(8);
+    io.run(async {
+        let log = open(&shard(&io), Path::new(DIR), small()).await;
+        for n in 0..3 {
+            append(&log, &batch(1, 100, n, 1)).await;
+        }
+        log.roll().await.unwrap();
+        io.fail_once(Some(Operation::SyncDir), 0, ErrorKind::StorageFull);
+        let kept = log.delete_before(at(3)).await;
+        assert!(matches!(kept, Err(MaintainError::DiskFull(_))), "{kept:?}");
+        assert_eq!(log.truncate(at(2)).await.unwrap(), at(2));
+    });
+    let io = io.crash();
+    io.run(async {
+        let opened = Log::open(&shard(&io), Path::new(DIR), small()).await;
+        let offsets = opened.unwrap().0.offsets();
+        assert_eq!((offsets.start, offsets.end), (at(0), at(2)));
+    });
+}

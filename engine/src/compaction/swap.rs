@@ -219,9 +219,7 @@ impl<I: Io> Inner<I> {
         };
         let speaks = |clean: &CleanEnd| old.iter().any(|old| old.base == clean.last_base);
         if manifest.clean.as_ref().is_some_and(speaks) {
-            let manifest = Manifest { clean: None, ..manifest };
-            manifest.save(&self.shard, &self.dir).await?;
-            self.state.borrow_mut().manifest = manifest;
+            self.save_manifest(Manifest { clean: None, ..manifest }).await?;
         }
         // One of the active segment has taken the place of every earlier one.
         if has_checkpoint { Ok(()) } else { self.remove_checkpoint().await }

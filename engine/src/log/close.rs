@@ -78,10 +78,8 @@ impl<I: Io> Log<I> {
             };
             Manifest { start: state.offsets.start, clean: Some(clean) }
         };
-        manifest.save(&inner.shard, &inner.dir).await?;
-        let mut state = inner.state.borrow_mut();
-        state.manifest = manifest;
-        state.changed = false;
+        inner.save_manifest(manifest).await?;
+        inner.state.borrow_mut().changed = false;
         Ok(())
     }
 

@@ -133,8 +133,10 @@ pub(crate) struct State<F> {
     pub(crate) cleaner: CleanerState,
     /// The file of a compacted segment whose name is being given to it, by its base.
     pub(crate) swapping: Option<(Offset, F)>,
-    /// What the manifest on disk says.
+    /// What the manifest on disk says, or said before a save that failed.
     pub(crate) manifest: Manifest,
+    /// Whether a save failed, so that either may be on disk.
+    pub(crate) is_manifest_unsure: bool,
     /// Whether anything came since the last clean close.
     pub(crate) changed: bool,
     /// Counts up when bytes that were readable went away, so that a reader which stumbled over
@@ -337,6 +339,16 @@ impl<I: Io> Log<I> {
 }
 
 impl<I: Io> Inner<I> {
+    /// Replaces the manifest, durably.
+    pub(crate) async fn save_manifest(&self, manifest: Manifest) -> Result<(), IoFailure> {
+        self.state.borrow_mut().is_manifest_unsure = true;
+        manifest.save(&self.shard, &self.dir).await?;
+        let mut state = self.state.borrow_mut();
+        state.manifest = manifest;
+        state.is_manifest_unsure = false;
+        Ok(())
+    }
+
     /// Moves the offsets, and tells those who wait.
     pub(crate) fn set_offsets(&self, state: &mut State<I::File>, new: LogOffsets) {
         let old = state.offsets;
