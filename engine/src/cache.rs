@@ -230,6 +230,7 @@ impl TailCache {
         let over = self.inner.used.get().saturating_sub(self.inner.budget);
         if over > 0 {
             self.evict_within(Some(pool), over, EVICTION_TRIES);
+            while self.is_over() && self.evict_last_block() {}
         }
     }
 
@@ -287,33 +288,33 @@ impl TailCache {
                 self.release(&chunk);
                 self.inner.evicted.set(self.inner.evicted.get() + 1);
                 if let Some(pool) = pool.filter(|_| is_last) {
-                    self.keep_last_block(pool, &owner, &chunk);
+                    self.keep_last_block(pool, &owner, chunk);
                 }
             }
         }
     }
 
-    /// Keeps what the next append to a log will write again, if there is memory for it.
-    fn keep_last_block(&self, pool: &BufferPool, owner: &Rc<RefCell<Chunks>>, chunk: &Chunk) {
+    /// Keeps what the next append to a log will write again, if that frees anything of the chunk's
+    /// memory, and there is some for it.
+    fn keep_last_block(&self, pool: &BufferPool, owner: &Rc<RefCell<Chunks>>, chunk: Chunk) {
         let end = chunk.end_position();
         let lead = end % BLOCK as u64;
         let most = self.inner.budget / LAST_BLOCKS_SHARE / BLOCK;
-        if lead == 0 || most == 0 {
+        if lead == 0 || most == 0 || chunk.capacity <= BLOCK {
             return;
         }
         while self.inner.last_blocks_live.get() >= most && self.evict_last_block() {}
-        let Some(mut buffer) = pool.try_acquire(BLOCK) else { return };
+        let Some(mut buffer) = pool.try_acquire_spare(BLOCK) else { return };
         buffer.clear();
         buffer.extend_from_slice(chunk.from(end - lead));
         let last = Chunk {
             id: self.enter(&self.inner.last_blocks, owner),
             capacity: BLOCK,
-            segment_base: chunk.segment_base,
             position: end - lead,
             data_position: end,
             first_offset: chunk.end_offset,
-            end_offset: chunk.end_offset,
             buffer: buffer.freeze(),
+            ..chunk
         };
         self.count(&last);
         owner.borrow_mut().list.push_back(last);

@@ -87,10 +87,13 @@ impl<'a, I: Io> Remover<'a, I> {
         if is_log(path)
             && let Ok(file) = self.io.open(path, OpenMode::WriteDirect).await
         {
-            length = file.length().await?;
-            while length > RECLAIM_STEP_BYTES && is_doomed() {
+            // Where that fails, the name goes all the same, and the rest of the file at once.
+            length = file.length().await.unwrap_or_default();
+            while length > RECLAIM_STEP_BYTES
+                && is_doomed()
+                && file.set_length(length - RECLAIM_STEP_BYTES).await.is_ok()
+            {
                 length -= RECLAIM_STEP_BYTES;
-                file.set_length(length).await?;
                 self.pace(RECLAIM_STEP_BYTES).await;
             }
         }

@@ -29,11 +29,14 @@ impl Reclaim {
             return;
         }
         if self.left.fetch_add(doomed.len(), Ordering::AcqRel) == 0 {
+            // Another count each time: that of a thread which is gone counts for nothing.
+            self.left = Arc::new(AtomicUsize::new(doomed.len()));
             self.doomed = start(Arc::clone(&self.left));
         }
-        for dir in doomed {
-            // Without the thread they go at the next start.
-            let _ = self.doomed.as_ref().map(|thread| thread.send(dir));
+        let sent = |dir| self.doomed.as_ref().is_some_and(|thread| thread.send(dir).is_ok());
+        if !doomed.into_iter().map(sent).fold(true, |all, sent| all & sent) {
+            // They go at the next start, and the next ones get a thread.
+            self.left = Arc::default();
         }
     }
 }

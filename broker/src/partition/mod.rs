@@ -329,7 +329,11 @@ impl Partition {
         let end = self.visible_end(isolation);
         match self.log.read_cached(from, end, bytes_max, at_least_one) {
             Some(slices) => Ok(slices),
-            None => self.log.read(from, end, bytes_max, at_least_one).await,
+            None => {
+                let read = self.log.read(from, end, bytes_max, at_least_one).await;
+                // The files of a topic that was deleted meanwhile are being shortened.
+                read.map_err(|error| if self.gone.get() { ReadError::Closed } else { error })
+            }
         }
     }
 

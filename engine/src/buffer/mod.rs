@@ -80,6 +80,12 @@ impl BufferPool {
         Pool::try_acquire(&self.inner, capacity)
     }
 
+    /// A buffer for what would be good to have: `None` while somebody waits for memory, and where
+    /// something would have to go for it or be taken that is larger than needed.
+    pub(crate) fn try_acquire_spare(&self, capacity: usize) -> Option<BufferMut> {
+        Pool::try_acquire_spare(&self.inner, capacity)
+    }
+
     /// As [`BufferPool::try_acquire`], but waits for buffers to come back. Waiters are served in
     /// the order in which they came. Safe to drop.
     ///

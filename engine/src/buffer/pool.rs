@@ -64,6 +64,19 @@ impl Pool {
         block.map(|block| unsafe { BufferMut::new(block, capacity, Rc::clone(self)) })
     }
 
+    pub(super) fn try_acquire_spare(self: &Rc<Self>, capacity: usize) -> Option<BufferMut> {
+        if self.has_waiters() {
+            return None;
+        }
+        let capacity = capacity.max(1).checked_next_multiple_of(BLOCK)?;
+        let used_before = self.used();
+        let block = self.take(capacity)?;
+        // SAFETY: the block was free until now, so the new handle is its only one.
+        let buffer = unsafe { BufferMut::new(block, capacity, Rc::clone(self)) };
+        // A class is less than twice what is asked of it.
+        (self.memory.borrow().used - used_before < 2 * capacity).then_some(buffer)
+    }
+
     fn take(&self, bytes: usize) -> Option<NonNull<Block>> {
         self.drain();
         // Allocates only when memory is mapped or unmapped.

@@ -172,24 +172,13 @@ impl<I: Io> Cleaned<I> {
         let base = self.summary.base;
         let (offsets, times) = (self.summary.offsets.encode(), self.summary.times.encode());
         self.indexes = Some(IndexSum::of(&offsets, &times));
-        let mut beside = vec![(Kind::Index, offsets), (Kind::TimeIndex, times)];
-        if !self.aborted.is_empty() {
-            beside.push((Kind::TxnIndex, aborted::encode(&self.aborted)));
-        }
+        let aborted = aborted::encode(&self.aborted);
+        let beside = [(Kind::Index, offsets), (Kind::TimeIndex, times), (Kind::TxnIndex, aborted)];
         for (kind, bytes) in beside {
             let name = swap::cleaned_name(kind, base);
             crate::small_file::replace(&self.shard, &self.dir, &name, &bytes).await?;
         }
         Ok(())
-    }
-
-    /// The kinds of file that [`Cleaned::finish`] wrote beside the log file.
-    pub(super) fn beside(&self) -> &'static [Kind] {
-        if self.aborted.is_empty() {
-            &[Kind::Index, Kind::TimeIndex]
-        } else {
-            &[Kind::Index, Kind::TimeIndex, Kind::TxnIndex]
-        }
     }
 
     pub(super) fn file(&self) -> I::File {

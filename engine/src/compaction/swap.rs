@@ -12,7 +12,8 @@
 //!
 //! The swap file's name says where its segment ends, so that finishing a swap after a crash needs
 //! no look into it. An open finishes a swap that it finds, and removes what comes before one:
-//! [`finish`]. Files beside the log are then there in the new form or not at all, and are rebuilt.
+//! [`finish`]. All three files beside the log are written, also where one is empty: so one that has no
+//! swap file any more is the new one.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -88,6 +89,7 @@ pub(crate) async fn finish<I: Io>(
         if planted::active(Bug::FinishDropsSwap) {
             continue;
         }
+        // What is not there has its final name already.
         let there = |kind: &Kind| entries.iter().any(|e| e.name == swap_name(*kind, base));
         let beside: Vec<Kind> = BESIDE.into_iter().filter(there).collect();
         place(shard, dir, (base, end), &beside).await?;
@@ -102,20 +104,16 @@ pub(crate) async fn finish<I: Io>(
     Ok(true)
 }
 
-/// Renames the new segment's files to their final names. Those of the old one at the same base
-/// that have no successor go first.
+/// Renames the new segment's files, those of the kinds `beside` among them, to their final names.
+/// Each has the place of one of the old segment at the same base, if that had it.
 async fn place<I: Io>(
     shard: &Shard<I>,
     dir: &Path,
     (base, end): (Offset, Offset),
     beside: &[Kind],
 ) -> Result<(), IoFailure> {
-    for kind in BESIDE {
-        if beside.contains(&kind) {
-            rename(shard, dir, &swap_name(kind, base), &kind.name(base)).await?;
-        } else {
-            remove(shard, &kind.path(dir, base)).await?;
-        }
+    for &kind in beside {
+        rename(shard, dir, &swap_name(kind, base), &kind.name(base)).await?;
     }
     // Once the swap file's name is gone, nothing says any more that this is to be done.
     small_file::sync_dir(shard, dir).await?;
@@ -182,12 +180,11 @@ impl<I: Io> Inner<I> {
         // Whether the name got there is not known after a failure: the next open sees.
         let failed = |failure| MaintainError::from(self.fail(failure));
         small_file::sync_dir(shard, dir).await.map_err(failed)?;
-        let beside = cleaned.beside();
         self.put_in_place(old, &cleaned);
         let gone = old.iter().map(|segment| segment.base).filter(|other| *other != base);
         let doomed = gone.flat_map(|base| Kind::ALL.map(|kind| kind.name(base)));
         small_file::remove_all(shard, dir, doomed).await.map_err(failed)?;
-        place(shard, dir, (base, end), beside).await.map_err(failed)?;
+        place(shard, dir, (base, end), &BESIDE).await.map_err(failed)?;
         self.end_swap(base);
         // Without it the next open looks into the segment, and the next roll writes it anew.
         let _ = self.save_catalog(None).await;
@@ -204,8 +201,8 @@ impl<I: Io> Inner<I> {
         if !planted::active(Bug::CompactKeepsJournal) {
             shard.settled(dir, Some(cleaned.summary.end)).await?;
         }
-        for kind in cleaned.beside() {
-            rename(shard, dir, &cleaned_name(*kind, base), &swap_name(*kind, base)).await?;
+        for kind in BESIDE {
+            rename(shard, dir, &cleaned_name(kind, base), &swap_name(kind, base)).await?;
         }
         small_file::sync_dir(shard, dir).await
     }

@@ -334,15 +334,26 @@ impl<I: Io> Inner<I> {
     }
 
     /// Creates the active segment's file. One that is there already is what an earlier try left:
-    /// the segment has no batch before it has a file, so that one is made anew.
+    /// the segment has no batch before it has a file, so that one is made anew. Its name never goes:
+    /// the segment before is sealed, and an open that took it for the last one would let it grow,
+    /// until a loss of power brings the name back whose going nobody has synced.
     async fn create_segment(&self, path: &Path) -> Result<I::File, IoFailure> {
         let io = self.shard.io();
-        let mut file = store::open(&self.shard, path, OpenMode::CreateDirect).await;
-        if file.as_ref().is_err_and(|failure| failure.kind == ErrorKind::AlreadyExists) {
-            io.remove_file(path).await.map_err(IoFailure::of(Operation::Remove, path))?;
-            file = store::open(&self.shard, path, OpenMode::CreateDirect).await;
+        let file = store::open(&self.shard, path, OpenMode::CreateDirect).await;
+        if !file.as_ref().is_err_and(|failure| failure.kind == ErrorKind::AlreadyExists) {
+            return file;
         }
-        file
+        let temporary = path.with_added_extension("tmp");
+        match io.remove_file(&temporary).await {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(IoFailure::of(Operation::Remove, &temporary)(error));
+            }
+            _ => {}
+        }
+        let file = store::open(&self.shard, &temporary, OpenMode::CreateDirect).await?;
+        let renamed = io.rename(&temporary, path).await;
+        renamed.map_err(IoFailure::of(Operation::Rename, &temporary))?;
+        Ok(file)
     }
 
     /// Has the next try make the active segment's file and name anew, unless it holds batches: a

@@ -237,7 +237,10 @@ impl Producers {
             let first_offset = marker.and_then(|_| state.transaction_start.take())?;
             return self.ended(id, first_offset, last_offset, marker);
         }
-        if batch.attributes.is_transactional() && state.transaction_start.is_none() {
+        // One without records is what compaction leaves of a transaction that has ended, perhaps
+        // with its marker gone.
+        let opens = batch.attributes.is_transactional() && batch.record_count > 0;
+        if opens && state.transaction_start.is_none() {
             state.transaction_start = Some(base_offset);
             self.open.insert(base_offset, id);
         }

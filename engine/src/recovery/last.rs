@@ -16,7 +16,6 @@ use crate::segment::active::Summary;
 use crate::segment::name::Kind;
 use crate::segment::scan::Scanner;
 use crate::segment::window::Window;
-use crate::small_file;
 
 /// What invalid bytes behind the last valid batch are.
 enum Verdict {
@@ -108,11 +107,6 @@ impl<I: Io> Recovery<'_, I> {
         if start > end && self.is_strict() {
             let early = Damage::EndsEarly { expected: start, found: end };
             return Err(corrupt(walked.damage.unwrap_or(early)));
-        }
-        if position == length {
-            // It may have been sealed: one that grows has reserved space. Then the next segment's
-            // file was removed since, to be made anew, and must not come back once this one grows.
-            small_file::sync_dir(self.shard, self.dir).await?;
         }
         let largest = usize::try_from(walked.summary.largest).unwrap_or(usize::MAX);
         let in_flight = in_flight_max(largest.max(self.settings.batch_bytes_max));

@@ -245,12 +245,15 @@ impl Ring {
             }
             if self.is_dirty || self.wants_enter() {
                 self.enter(Wait::Not)?;
-            } else if clock() >= until {
-                return Ok(false);
-            } else {
-                // What completes a write may wait for this very core.
-                thread::yield_now();
+                if self.drain() > 0 {
+                    return Ok(true);
+                }
             }
+            if clock() >= until {
+                return Ok(false);
+            }
+            // What completes a write may wait for this very core.
+            thread::yield_now();
         }
     }
 
