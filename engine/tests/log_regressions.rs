@@ -413,3 +413,33 @@ fn a_truncation_takes_back_a_start_that_could_not_be_made_durable() {
         assert_eq!((offsets.start, offsets.end), (at(0), at(2)));
     });
 }
+
+#[test]
+fn what_was_appended_between_two_policies_becomes_durable_behind_a_late_journal() {
+    let relaxed = LogSettings {
+        durability: FlushPolicy::Relaxed { messages: 1_000, interval: None },
+        ..small()
+    };
+    for seed in 0..50 {
+        let io = SimIo::new(seed);
+        io.set_latency(Duration::from_micros(1), Duration::from_micros(100));
+        io.run(async {
+            prepare(&io).await;
+            let shard = journaled_shard(&io, 3, 0).await;
+            // Once relaxed, a log may be so again at once.
+            let log = open(&shard, Path::new(DIR), relaxed.clone()).await;
+            append(&log, &batch(1, 10, 0, 1)).await;
+            log.update_settings(small()).unwrap();
+            io.sleep(Duration::from_millis(10)).await;
+            for (n, settings) in [small(), relaxed.clone(), small()].into_iter().enumerate() {
+                log.update_settings(settings).unwrap();
+                let bytes = batch(1, 10, n as u64, 1);
+                let reserved = log.reserve(bytes.len()).await.unwrap();
+                append_reserved(&log, reserved, &bytes).unwrap();
+                // Writes are under way, and end in any order.
+                io.sleep(Duration::from_nanos(1)).await;
+            }
+            log.durable(at(4)).await.unwrap();
+        });
+    }
+}

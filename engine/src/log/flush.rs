@@ -243,9 +243,15 @@ impl<I: Io> Inner<I> {
     }
 
     /// A journal has what was submitted to it under this number on stable storage.
-    pub(crate) fn acknowledge(&self, id: u64) {
+    pub(crate) fn acknowledge(self: &Rc<Self>, id: u64) {
         self.state.borrow_mut().tail.acknowledge(id);
         self.count();
+        let state = self.state.borrow();
+        if state.tail.is_unstable(state.offsets.written) {
+            // It was ahead of what the file got under another policy, which waits for a sync.
+            drop(state);
+            self.kick();
+        }
     }
 
     /// Counts what is done, from the oldest, and moves the offsets. After a failure they stay

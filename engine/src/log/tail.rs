@@ -439,15 +439,17 @@ impl Tail {
             }
             self.placed = flight.end;
         }
+        // A sync covers what came before it, however that was written.
+        let synced = |stable: Offset, written| stable.max(self.settled.min(written));
         while let Some(pending) = self.pending.pop_front_if(|pending| pending.done) {
+            self.stable = synced(self.stable, written);
             if pending.stable && self.stable == written {
                 self.stable = pending.end;
             }
             written = pending.end;
             self.unwritten -= pending.bytes;
         }
-        // A sync covers what came before it, however that was written.
-        self.stable = self.stable.max(self.settled.min(written));
+        self.stable = synced(self.stable, written);
         Counted { written, stable: self.stable }
     }
 }
@@ -510,6 +512,25 @@ mod tests {
         writes.iter().for_each(|(id, _)| tail.write_done(*id));
         tail.count(offset(2));
         assert_eq!((tail.settled(), tail.start_sync(false)), (Offset::ZERO, Some(offset(2))));
+    }
+
+    #[test]
+    fn a_write_that_syncs_itself_counts_behind_a_sync_of_all_before_it() {
+        let pool = BufferPool::new(1 << 20);
+        let mut tail = journaled(&pool, 2);
+        let place = |end: i64| Place { offset: offset(end), position: 4096 * end.unsigned_abs() };
+        tail.waiting = 3 * 4096;
+        tail.unwritten = 3 * 4096;
+        // A journal is late with the first; the second went to the file unsynced, which was synced.
+        for (id, stable) in [(10, true), (11, false), (12, true)] {
+            tail.submit(id, place(i64::try_from(id).expect("small") - 7), stable, id > 10);
+        }
+        tail.acknowledge(11);
+        tail.acknowledge(12);
+        assert_eq!(tail.count(offset(2)).stable, offset(2));
+        tail.settled = offset(4);
+        tail.acknowledge(10);
+        assert_eq!(tail.count(offset(2)).stable, offset(5));
     }
 
     #[test]
