@@ -238,6 +238,9 @@ impl<I: Io> Log<I> {
             return Err(MaintainError::Closed.into());
         }
         inner.state.borrow().writable().map_err(MaintainError::from)?;
+        // A transaction has ended only once a loss of power cannot take its marker: of a relaxed log
+        // that is sooner written than synced.
+        let up_to = up_to.min(inner.state.borrow().tail.stable());
         let dirtiness = self.dirtiness(settings, up_to).await?;
         let from = dirtiness.first_dirty;
         let mut report =

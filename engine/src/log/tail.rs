@@ -233,6 +233,11 @@ impl Tail {
         self.settled
     }
 
+    /// Everything below is on stable storage, in the journal or in the file.
+    pub(crate) fn stable(&self) -> Offset {
+        self.stable
+    }
+
     pub(crate) fn submitted(&self) -> Offset {
         self.submitted.offset
     }
