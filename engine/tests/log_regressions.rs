@@ -443,3 +443,30 @@ fn what_was_appended_between_two_policies_becomes_durable_behind_a_late_journal(
         });
     }
 }
+
+#[test]
+fn a_segment_that_was_sealed_while_its_name_was_made_durable_does_not_name_the_next_one() {
+    let relaxed = LogSettings {
+        durability: FlushPolicy::Relaxed { messages: 1_000, interval: None },
+        ..small()
+    };
+    for seed in 0..300 {
+        let io = SimIo::new(seed);
+        io.set_slow_operations(30);
+        io.run(async {
+            prepare(&io).await;
+            let shard = journaled_shard(&io, 3, 0).await;
+            let log = open(&shard, Path::new(DIR), relaxed.clone()).await;
+            io.sleep(Duration::from_millis(100)).await;
+            log.update_settings(small()).unwrap();
+            append(&log, &batch(1, 10, 0, 1)).await;
+            // What the journal has is to go to the file, whose name has to be durable first; and so
+            // it has for the next append, which sees to that itself.
+            log.update_settings(relaxed.clone()).unwrap();
+            append(&log, &batch(1, 10, 1, 1)).await;
+            log.roll().await.unwrap();
+            io.sleep(Duration::from_millis(100)).await;
+            append(&log, &batch(1, 10, 2, 1)).await;
+        });
+    }
+}

@@ -38,15 +38,17 @@ pub(crate) enum Task {
         up_to: Offset,
         truncations: u64,
     },
-    /// Makes the file's name durable.
-    Name,
+    /// Makes the name of the file of the segment at `base` durable.
+    Name {
+        base: Offset,
+    },
 }
 
 /// What came of it.
 pub(crate) enum Done {
     Written { id: u64, result: io::Result<()> },
     Synced { up_to: Offset, truncations: u64, result: io::Result<()> },
-    Named { result: Result<(), IoFailure> },
+    Named { base: Offset, result: Result<(), IoFailure> },
 }
 
 /// Does what is to be done.
@@ -58,9 +60,10 @@ pub(crate) async fn perform<I: Io>(log: Rc<Inner<I>>, file: I::File, task: Task)
         Task::Sync { up_to, truncations } => {
             Done::Synced { up_to, truncations, result: file.sync().await }
         }
-        Task::Name => {
+        Task::Name { base } => {
             // The folder may be as new as the file.
-            Done::Named { result: small_file::sync_dir_and_parent(&log.shard, &log.dir).await }
+            let result = small_file::sync_dir_and_parent(&log.shard, &log.dir).await;
+            Done::Named { base, result }
         }
     }
 }
@@ -202,7 +205,8 @@ impl<I: Io> Inner<I> {
             // Nothing counts as stable in a file whose name may vanish.
             let wanted = tail.wants_write(to) && !state.active.naming;
             state.active.naming |= wanted;
-            return wanted.then_some((file, Task::Name));
+            let base = state.active.summary.base;
+            return wanted.then_some((file, Task::Name { base }));
         }
         let (write, synced) =
             tail.start_write(to, synced, WRITES_IN_FLIGHT_MAX, WRITE_BYTES_IN_FLIGHT_MAX)?;
@@ -229,10 +233,13 @@ impl<I: Io> Inner<I> {
                 let result = if planted::active(Bug::RetryFailedSync) { Ok(()) } else { result };
                 result.map_err(|error| IoFailure::of(Operation::Sync, &path())(error))
             }
-            Done::Named { result } => {
+            Done::Named { base, result } => {
                 let active = &mut self.state.borrow_mut().active;
-                active.naming = false;
-                active.named = result.is_ok();
+                // Whoever sealed the segment has seen to its name himself, and the next one has none.
+                if active.summary.base == base {
+                    active.naming = false;
+                    active.named = result.is_ok();
+                }
                 result
             }
         };

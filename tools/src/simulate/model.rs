@@ -459,6 +459,11 @@ impl Model {
             // Its snapshots may be gone with what lay below.
             self.unsure_producers = true;
         }
+        let replicated = self.table.as_ref().map_or(0, Table::replicated);
+        if !self.cuts.is_empty() && end < replicated {
+            // A truncation that was cut short took what compaction relied on, as a whole one does.
+            self.unsure_producers = true;
+        }
         if restarted {
             self.clear();
         } else if known_end != end && !self.chain.is_empty() && self.damaged_from.is_none() {
