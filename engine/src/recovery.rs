@@ -575,7 +575,9 @@ impl<I: Io> Recovery<'_, I> {
         last_base: Offset,
     ) -> Result<Replay, OpenError> {
         let first = folder.segments.first().map_or(last_base, |(base, _)| *base);
-        let newest = close.map_or(last_base, |close| close.end);
+        // What lay below the start was safe, with its snapshot, before the start was moved there.
+        let safe = last_base.max(self.manifest.start);
+        let newest = close.map_or(safe, |close| close.end);
         let (producers, producers_from) =
             newest_snapshot(self.shard, self.dir, &folder.snapshots, newest).await?;
         let mut known = None;

@@ -470,3 +470,32 @@ fn a_segment_that_was_sealed_while_its_name_was_made_durable_does_not_name_the_n
         });
     }
 }
+
+#[test]
+fn producers_are_remembered_though_the_snapshot_of_the_last_segment_is_gone_with_all_before_it() {
+    let io = SimIo::new(9);
+    io.run(async {
+        let log = open(&shard(&io), Path::new(DIR), expiring()).await;
+        append(&log, &sequenced(7, 0, 0, 3)).await;
+        log.roll().await.unwrap();
+        append(&log, &batch(1, 100, 0, 1)).await;
+        log.roll().await.unwrap();
+        log.delete_before(at(4)).await.unwrap();
+        // The disk lost one removal's name and kept a later one's.
+        io.write_file(&Path::new(DIR).join("00000000000000000003.log"), &stored(3)).unwrap();
+    });
+    let io = io.kill();
+    io.run(async {
+        let log = open(&shard(&io), Path::new(DIR), expiring()).await;
+        assert_eq!((log.offsets().start, log.offsets().end), (at(4), at(4)));
+        let again = log.check_producer(&header(&sequenced(7, 0, 0, 3)), io.now());
+        assert!(matches!(again, Ok(SequenceCheck::Duplicate { .. })), "{again:?}");
+    });
+}
+
+/// The bytes of the second segment above, as the log has stored them.
+fn stored(base_offset: i64) -> Vec<u8> {
+    let mut bytes = batch(1, 100, 0, 1);
+    bytes[..8].copy_from_slice(&base_offset.to_be_bytes());
+    bytes
+}
