@@ -73,8 +73,9 @@ impl Pool {
         let block = self.take(capacity)?;
         // SAFETY: the block was free until now, so the new handle is its only one.
         let buffer = unsafe { BufferMut::new(block, capacity, Rc::clone(self)) };
+        let taken = self.memory.borrow().used - used_before;
         // A class is less than twice what is asked of it.
-        (self.memory.borrow().used - used_before < 2 * capacity).then_some(buffer)
+        (taken < 2 * capacity).then_some(buffer)
     }
 
     fn take(&self, bytes: usize) -> Option<NonNull<Block>> {

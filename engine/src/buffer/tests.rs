@@ -240,3 +240,17 @@ fn what_a_growing_buffer_holds_is_shared_before_it_is_frozen() {
     assert_eq!(pool.used(), 0);
     assert_eq!(filled(&pool, b"again").freeze().bytes(0..5), &b"again"[..]);
 }
+
+#[test]
+fn what_would_be_good_to_have_takes_nothing_larger_than_needed() {
+    let pool = BufferPool::new(BUFFER_REGION_BYTES);
+    let spare = pool.try_acquire_spare(BLOCK).expect("there is memory");
+    assert_eq!(pool.used(), BLOCK);
+    drop(spare);
+    // All that is mapped, and may be, is of another class.
+    let large = pool.try_acquire(BUFFER_REGION_BYTES / 2).expect("there is memory");
+    assert!(pool.try_acquire_spare(BLOCK).is_none());
+    assert_eq!(pool.used(), BUFFER_REGION_BYTES / 2);
+    drop(large);
+    assert!(pool.try_acquire_spare(BLOCK).is_some());
+}
