@@ -273,13 +273,7 @@ async fn remove_leftovers<I: Io>(
     let (doomed, others): (Vec<&String>, _) =
         names.iter().partition(|name| name.ends_with(DELETED));
     for name in others {
-        let path = dir.join(name);
-        match shard.io().remove_file(&path).await {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(IoFailure::of(Operation::Remove, &path)(error));
-            }
-            _ => {}
-        }
+        small_file::remove(shard, &dir.join(name)).await?;
     }
     small_file::sync_dir(shard, dir).await?;
     shard.reclaim().add(shard.io(), doomed.into_iter().map(|name| dir.join(name)).collect());

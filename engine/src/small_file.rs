@@ -68,6 +68,16 @@ async fn write<I: Io>(shard: &Shard<I>, path: &Path, bytes: &[u8]) -> Result<(),
     file.sync().await.map_err(IoFailure::of(Operation::Sync, path))
 }
 
+/// Removes a file. Fine if it is not there.
+pub(crate) async fn remove<I: Io>(shard: &Shard<I>, path: &Path) -> Result<(), IoFailure> {
+    match shard.io().remove_file(path).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(IoFailure::of(Operation::Remove, path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Makes the names in a folder durable.
 pub(crate) async fn sync_dir<I: Io>(shard: &Shard<I>, dir: &Path) -> Result<(), IoFailure> {
     shard.io().sync_dir(dir).await.map_err(IoFailure::of(Operation::Sync, dir))

@@ -98,7 +98,7 @@ pub(crate) async fn finish<I: Io>(
         });
     }
     for name in names {
-        remove(shard, &dir.join(name)).await?;
+        small_file::remove(shard, &dir.join(name)).await?;
     }
     small_file::sync_dir(shard, dir).await?;
     Ok(true)
@@ -129,15 +129,6 @@ async fn rename<I: Io>(
 ) -> Result<(), IoFailure> {
     let (from, to) = (dir.join(from), dir.join(to));
     shard.io().rename(&from, &to).await.map_err(IoFailure::of(Operation::Rename, &from))
-}
-
-async fn remove<I: Io>(shard: &Shard<I>, path: &Path) -> Result<(), IoFailure> {
-    match shard.io().remove_file(path).await {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(IoFailure::of(Operation::Remove, path)(error))
-        }
-        _ => Ok(()),
-    }
 }
 
 impl<I: Io> Inner<I> {

@@ -20,7 +20,7 @@ use crate::log::{Inner, Log, LogOffsets};
 use crate::offset::{Offset, Timestamp};
 use crate::producer::Marker;
 use crate::segment::active::Active;
-use crate::segment::name::Kind;
+use crate::segment::name::{Kind, TEMPORARY};
 use crate::segment::store;
 use crate::small_file;
 
@@ -338,20 +338,15 @@ impl<I: Io> Inner<I> {
     /// the segment before is sealed, and an open that took it for the last one would let it grow,
     /// until a loss of power brings the name back whose going nobody has synced.
     async fn create_segment(&self, path: &Path) -> Result<I::File, IoFailure> {
-        let io = self.shard.io();
         let file = store::open(&self.shard, path, OpenMode::CreateDirect).await;
         if !file.as_ref().is_err_and(|failure| failure.kind == ErrorKind::AlreadyExists) {
             return file;
         }
-        let temporary = path.with_added_extension("tmp");
-        match io.remove_file(&temporary).await {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(IoFailure::of(Operation::Remove, &temporary)(error));
-            }
-            _ => {}
-        }
+        let base = self.state.borrow().active.summary.base;
+        let temporary = self.dir.join(Kind::Log.name(base) + TEMPORARY);
+        small_file::remove(&self.shard, &temporary).await?;
         let file = store::open(&self.shard, &temporary, OpenMode::CreateDirect).await?;
-        let renamed = io.rename(&temporary, path).await;
+        let renamed = self.shard.io().rename(&temporary, path).await;
         renamed.map_err(IoFailure::of(Operation::Rename, &temporary))?;
         Ok(file)
     }
