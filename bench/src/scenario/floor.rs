@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::produce::Shape;
+use super::produce::{ProduceArgs, Shape};
 use super::{Tell, latency_in_words};
 use crate::affinity;
 use crate::args::{Timing, parse_rate};
@@ -17,6 +17,9 @@ use crate::report::Report;
 use crate::report::measurement::{Figure, Measurement, float, float_of, ratio};
 
 const TOPIC: &str = "ringlog-bench";
+
+/// The figure that stands for a server's CPU time where there is no server.
+pub const FLOOR_CPU: &str = "floor CPU";
 
 /// Where the floor writes.
 #[derive(Debug, Clone, Args, Serialize)]
@@ -65,9 +68,7 @@ pub struct FloorArgs {
 /// A [`BenchError`] if a run could not be made or broke off.
 pub fn run(args: &FloorArgs, tell: Tell<'_>) -> Result<Report, BenchError> {
     let payload = args.shape.payload()?;
-    let partitions = i32::try_from(args.partitions).unwrap_or(i32::MAX);
-    // The floor's address takes the place of these.
-    let leaders: Leaders = (0..partitions).map(|partition| (partition, String::new())).collect();
+    let leaders = no_leaders(args.partitions);
     let mut measurements = Vec::new();
     for &connections in &args.shape.connections {
         let plan = Plan {
@@ -83,6 +84,40 @@ pub fn run(args: &FloorArgs, tell: Tell<'_>) -> Result<Report, BenchError> {
     }
     let verdict = measurements.iter().map(verdict).collect();
     Ok(Report::new("floor", args, measurements, verdict))
+}
+
+/// Runs the lines of a `produce` scenario against the floor instead of its server, under the same
+/// names.
+///
+/// # Errors
+///
+/// As for [`against_floor`].
+pub fn under(
+    args: &ProduceArgs,
+    folder: &Path,
+    cpu: Option<usize>,
+    tell: Tell<'_>,
+) -> Result<Vec<Measurement>, BenchError> {
+    let ProduceArgs { target, shape, .. } = args;
+    let payload = shape.payload()?;
+    let leaders = no_leaders(args.partitions);
+    let mut measurements = Vec::new();
+    for &connections in &shape.connections {
+        let plan = Plan {
+            rate: args.rate,
+            cpu: &target.cpu,
+            ..shape.plan(TOPIC, &leaders, &payload, args.timing, connections)
+        };
+        let name = shape.name(connections);
+        measurements.push(against_floor(&name, &plan, folder, args.floor_ground, cpu, tell)?);
+    }
+    Ok(measurements)
+}
+
+/// Partitions without addresses: the floor's takes their place.
+fn no_leaders(partitions: u32) -> Leaders {
+    let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
+    (0..partitions).map(|partition| (partition, String::new())).collect()
 }
 
 /// Runs the producing part of `plan` against the floor, with its file in `folder` and its thread on
@@ -117,8 +152,8 @@ pub fn against_floor(
     let micros = used.as_secs_f64() * 1e6;
     let megabytes = requests * float_of(one.batch_bytes) / 1e6;
     let (each, mb) = (ratio(micros, requests), ratio(micros, megabytes));
-    one.figures.push(Figure { name: "floor CPU", value: mb, unit: "us/MB" });
-    one.figures.push(Figure { name: "floor CPU", value: each, unit: "us/request" });
+    one.figures.push(Figure { name: FLOOR_CPU, value: mb, unit: "us/MB" });
+    one.figures.push(Figure { name: FLOOR_CPU, value: each, unit: "us/request" });
     Ok(one)
 }
 

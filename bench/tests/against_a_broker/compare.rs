@@ -67,7 +67,7 @@ fn every_line_is_measured_on_both_in_every_round_and_nothing_of_it_stays() {
         }
     }
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "the data of what was started");
-    let own = &comparison.contenders[0].bootstrap;
+    let own = comparison.contenders[0].bootstrap.as_deref().unwrap();
     // The kernel ends what a ring accepts a moment after the process that had it.
     let is_gone = || {
         thread::park_timeout(Duration::from_millis(1));
@@ -78,6 +78,26 @@ fn every_line_is_measured_on_both_in_every_round_and_nothing_of_it_stays() {
     let topic = "ringlog-bench-produce-small-0-1";
     let code = server.metadata(topic).unwrap().topics.first().map(|topic| topic.error_code);
     assert_eq!(code, Some(3), "its topics are deleted");
+}
+
+#[test]
+fn the_floor_is_measured_beside_where_there_is_one() {
+    let (programs, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let rest = ["--rival", "floor", "--pairs", "1", "--rival-warmup", "0", "--scenario"];
+    let line =
+        [&rest[..], &["produce-small --connections 2", "--scenario", "tail-fanout"]].concat();
+    let report = run(&ringlog(programs.path()), dir.path(), &line).unwrap();
+    assert!(report.is_clean(), "{report}");
+    let comparison = report.comparison.as_ref().unwrap();
+    assert!(comparison.broken.is_empty(), "{report}");
+    let lines = comparison.lines();
+    let floors: Vec<bool> = lines.iter().map(|line| line.figures[0].reached[1].is_some()).collect();
+    assert_eq!(floors, [true, false, false], "tail-fanout has two lines and no floor: {report}");
+    let ratios = lines[0].figures.iter().filter(|figure| !figure.ratios[0].pairs.is_empty());
+    let names: Vec<&str> = ratios.map(|figure| figure.name).collect();
+    for name in ["throughput", "p50", "p99", "p99.9"] {
+        assert!(names.contains(&name), "{name}: {report}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ pub mod text;
 use serde::Serialize;
 
 use super::measurement::{Flow, Measurement, ServerReport, float};
+use crate::scenario::floor::FLOOR_CPU;
 
 /// Batches from here on are counted in MB, smaller ones in requests.
 const LARGE_BATCH_BYTES: usize = 16 * 1024;
@@ -16,8 +17,8 @@ pub struct ContenderReport {
     pub name: String,
     /// How it was set.
     pub told: String,
-    /// Where it listened.
-    pub bootstrap: String,
+    /// Where it listened, if it stood anywhere.
+    pub bootstrap: Option<String>,
     /// Seconds of load that it got before.
     pub warmup_s: f64,
 }
@@ -173,13 +174,17 @@ pub(super) fn columns(one: &Measurement) -> Vec<Column> {
         ),
         _ if is_large => (
             ("throughput", "MB/s", |one| flow(one.produced.as_ref(), |flow| flow.mb_per_s)),
-            ("server CPU", "us/MB", |one| server(one, |used| used.cpu_us_per_mb_produced)),
+            ("server CPU", "us/MB", |one| {
+                server(one, |used| used.cpu_us_per_mb_produced).or_else(|| floor(one, "us/MB"))
+            }),
         ),
         _ => (
             ("throughput", "requests/s", |one| {
                 flow(one.produced.as_ref(), |flow| flow.requests_per_s)
             }),
-            ("server CPU", "us/request", |one| server(one, |used| used.cpu_us_per_request)),
+            ("server CPU", "us/request", |one| {
+                server(one, |used| used.cpu_us_per_request).or_else(|| floor(one, "us/request"))
+            }),
         ),
     };
     let memory =
@@ -200,6 +205,12 @@ fn flow(flow: Option<&Flow>, of: fn(&Flow) -> f64) -> Option<f64> {
 
 fn server(one: &Measurement, of: fn(ServerReport) -> Option<f64>) -> Option<f64> {
     one.server.and_then(of)
+}
+
+/// The CPU time of the floor, which is no server.
+fn floor(one: &Measurement, unit: &str) -> Option<f64> {
+    let mut figures = one.figures.iter();
+    figures.find(|one| (one.name, one.unit) == (FLOOR_CPU, unit)).map(|one| one.value)
 }
 
 fn reached(runs: &[&Run], place: usize, of: fn(&Measurement) -> Option<f64>) -> Option<Spread> {
@@ -231,7 +242,7 @@ mod tests {
         let contender = |name: &str| ContenderReport {
             name: name.into(),
             told: String::new(),
-            bootstrap: String::new(),
+            bootstrap: None,
             warmup_s: 0.0,
         };
         let mut comparison = Comparison::new(vec![contender("own"), contender("rival")]);

@@ -1,4 +1,5 @@
-//! The servers of a comparison: started on an empty folder each, or running already.
+//! The servers of a comparison: started on an empty folder each, or running already; or the floor
+//! that is below all of them.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -21,13 +22,30 @@ pub struct Contender {
     pub name: String,
     /// How it is set, in words.
     pub told: String,
-    /// Where it listens.
-    pub bootstrap: String,
-    /// Its process on this machine.
-    pub pid: Option<u32>,
+    /// What answers.
+    pub place: Place,
     /// Seconds of load that it gets before it is measured.
     pub warmup_s: f64,
     _started: Option<(ServerChild, ReservedPort)>,
+}
+
+/// What answers a contender's requests.
+#[derive(Debug)]
+pub enum Place {
+    /// A server.
+    Server {
+        /// Where it listens.
+        bootstrap: String,
+        /// Its process on this machine.
+        pid: Option<u32>,
+    },
+    /// The floor, which is made anew for each line.
+    Floor {
+        /// Where its file is.
+        folder: PathBuf,
+        /// The core that its thread is pinned to.
+        cpu: Option<usize>,
+    },
 }
 
 /// Ringlog, then the rivals, each answering.
@@ -78,11 +96,18 @@ impl Starter<'_> {
                 let told = "relaxed: acknowledged before it is synced";
                 self.ringlog(rival.name(), told, &["--set", &relaxed])
             }
+            Rival::Floor => Ok(Contender {
+                name: rival.name().to_owned(),
+                told: "no broker: receives, checks, writes synced, answers; produce lines only"
+                    .into(),
+                place: Place::Floor { folder: self.folder.of(rival.name())?, cpu: self.cpu },
+                warmup_s: 0.0,
+                _started: None,
+            }),
             Rival::Running { name, bootstrap, pid } => Ok(Contender {
                 name: name.clone(),
                 told: "ran before, with its own settings".into(),
-                bootstrap: bootstrap.clone(),
-                pid: *pid,
+                place: Place::Server { bootstrap: bootstrap.clone(), pid: *pid },
                 warmup_s,
                 _started: None,
             }),
@@ -139,8 +164,7 @@ impl Starter<'_> {
         Ok(Contender {
             name: name.to_owned(),
             told: told.to_owned(),
-            bootstrap,
-            pid: Some(child.id()),
+            place: Place::Server { bootstrap, pid: Some(child.id()) },
             warmup_s,
             _started: Some((child, port)),
         })

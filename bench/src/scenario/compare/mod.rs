@@ -18,7 +18,7 @@ use std::time::Instant;
 use clap::Args;
 use serde::Serialize;
 
-use self::contender::{Contender, Folder};
+use self::contender::{Contender, Folder, Place};
 use self::rival::{Rival, parse_rival};
 use self::round::{Common, Line, lines};
 use super::Tell;
@@ -38,8 +38,10 @@ const JVM_WARMUP_S: f64 = 240.0;
 pub struct CompareArgs {
     /// Whom Ringlog is compared with: `kafka` (answers from the page cache, as by default),
     /// `kafka-synced` (`flush.messages=1`), `ringlog-relaxed` (Ringlog that promises no more than
-    /// Kafka does by default), or a server that runs already, as NAME=HOST:PORT or, with its
-    /// process on this machine for CPU time and memory, NAME=HOST:PORT,PID.
+    /// Kafka does by default), `floor` (the least server that answers the same produce requests,
+    /// synced: see `floor --help`; other lines leave it out), or a server that runs already, as
+    /// NAME=HOST:PORT or, with its process on this machine for CPU time and memory,
+    /// NAME=HOST:PORT,PID.
     #[arg(long, value_name = "RIVAL", required = true, value_parser = parse_rival)]
     pub rival: Vec<Rival>,
     /// Ringlog's program; the `ringlog` beside this one by default.
@@ -165,9 +167,12 @@ fn warm_up(
 }
 
 fn report_of(contender: &Contender) -> ContenderReport {
-    let Contender { name, told, bootstrap, warmup_s, .. } = contender;
-    let (name, told, bootstrap) = (name.clone(), told.clone(), bootstrap.clone());
-    ContenderReport { name, told, bootstrap, warmup_s: *warmup_s }
+    let Contender { name, told, place, warmup_s, .. } = contender;
+    let bootstrap = match place {
+        Place::Server { bootstrap, .. } => Some(bootstrap.clone()),
+        Place::Floor { .. } => None,
+    };
+    ContenderReport { name: name.clone(), told: told.clone(), bootstrap, warmup_s: *warmup_s }
 }
 
 /// Which core is whose.

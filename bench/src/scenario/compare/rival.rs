@@ -9,6 +9,7 @@ pub const RINGLOG: &str = "ringlog";
 const KAFKA: &str = "kafka";
 const KAFKA_SYNCED: &str = "kafka-synced";
 const RINGLOG_RELAXED: &str = "ringlog-relaxed";
+const FLOOR: &str = "floor";
 
 /// One rival.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub enum Rival {
     KafkaSynced,
     /// Ringlog that acknowledges before it syncs.
     RinglogRelaxed,
+    /// The least server that answers the same produce requests, synced: no broker at all.
+    Floor,
     /// A server that runs already.
     Running {
         /// What people call it.
@@ -44,6 +47,7 @@ impl Rival {
             Self::Kafka => KAFKA,
             Self::KafkaSynced => KAFKA_SYNCED,
             Self::RinglogRelaxed => RINGLOG_RELAXED,
+            Self::Floor => FLOOR,
             Self::Running { name, .. } => name,
         }
     }
@@ -73,11 +77,11 @@ impl Serialize for Rival {
 ///
 /// A text for the command line's user.
 pub fn parse_rival(text: &str) -> Result<Rival, String> {
-    let known = [Rival::Kafka, Rival::KafkaSynced, Rival::RinglogRelaxed];
+    let known = [Rival::Kafka, Rival::KafkaSynced, Rival::RinglogRelaxed, Rival::Floor];
     if let Some(rival) = known.iter().find(|rival| rival.name() == text) {
         return Ok(rival.clone());
     }
-    let shape = "a rival is kafka, kafka-synced, ringlog-relaxed or NAME=HOST:PORT[,PID]";
+    let shape = "a rival is kafka, kafka-synced, ringlog-relaxed, floor or NAME=HOST:PORT[,PID]";
     let (name, rest) = text.split_once('=').ok_or(shape)?;
     let (bootstrap, pid) = match rest.split_once(',') {
         Some((bootstrap, pid)) => (bootstrap, Some(pid.parse().map_err(|_| shape)?)),
@@ -98,7 +102,8 @@ mod tests {
 
     #[test]
     fn a_rival_is_read_as_it_is_written() {
-        for text in ["kafka", "kafka-synced", "ringlog-relaxed", "old=here:9092", "old=[::1]:9,7"] {
+        let started = ["kafka", "kafka-synced", "ringlog-relaxed", "floor"];
+        for text in started.into_iter().chain(["old=here:9092", "old=[::1]:9,7"]) {
             assert_eq!(parse_rival(text).unwrap().to_string(), text);
         }
         let pid = Some(7);
@@ -108,7 +113,7 @@ mod tests {
 
     #[test]
     fn what_is_no_rival_or_takes_anothers_name_is_refused() {
-        for text in ["", "Kafka", "old", "=here:1", "old=here", "old=here:1,x", "ringlog=here:1"] {
+        for text in ["", "Kafka", "old", "=here:1", "old=here", "old=here:1,x", "floor=here:1"] {
             assert!(parse_rival(text).is_err(), "{text}");
         }
     }

@@ -3,13 +3,13 @@
 
 use std::error::Error;
 
-use super::contender::Contender;
+use super::contender::{Contender, Place};
 use crate::admin;
 use crate::args::{Headroom, Timing};
 use crate::cli::{Cli, Scenario};
 use crate::error::BenchError;
 use crate::report::measurement::Measurement;
-use crate::scenario::Tell;
+use crate::scenario::{Tell, floor};
 
 /// Kafka's code for a topic that is not there.
 const UNKNOWN_TOPIC: i16 = 3;
@@ -34,6 +34,21 @@ pub struct Line {
     words: Vec<String>,
     /// Which of its lines this is.
     index: usize,
+}
+
+impl Line {
+    /// The scenario that has this line alone.
+    fn part(
+        &self,
+        bootstrap: &str,
+        pid: Option<u32>,
+        topic: &str,
+        common: &Common<'_>,
+    ) -> Result<Option<Scenario>, BenchError> {
+        let scenario = read(&self.words, bootstrap, pid, topic, common)?;
+        let parts = parts(scenario).map(|(_, parts)| parts).unwrap_or_default();
+        Ok(parts.into_iter().nth(self.index))
+    }
 }
 
 /// All lines of `scenarios`, each of which is a name, names with commas, or a name with options.
@@ -75,15 +90,26 @@ pub fn turn(
     tell: Tell<'_>,
 ) -> Result<Vec<Measurement>, BenchError> {
     let topic = format!("ringlog-bench-{}-{}-{name}", line.scenario, line.index);
-    let scenario = read(&line.words, &contender.bootstrap, contender.pid, &topic, common)?;
-    let parts = parts(scenario).map(|(_, parts)| parts).unwrap_or_default();
+    let (bootstrap, pid) = match &contender.place {
+        Place::Server { bootstrap, pid } => (&bootstrap[..], *pid),
+        Place::Floor { folder, cpu } => {
+            return match line.part("none:0", None, &topic, common)? {
+                Some(
+                    Scenario::Produce(args)
+                    | Scenario::ProduceLarge(args)
+                    | Scenario::ProduceSmall(args),
+                ) => floor::under(&args, folder, *cpu, tell),
+                _ => Ok(Vec::new()),
+            };
+        }
+    };
     let mut measurements = Vec::new();
-    let part = parts.into_iter().nth(line.index);
+    let part = line.part(bootstrap, pid, &topic, common)?;
     let measured = part.map_or(Ok(()), |part| {
         part.run(tell, &mut |report| measurements.extend(report.measurements.iter().cloned()))
     });
     // Whatever became of the run, the topic goes; the run's own error is the one to tell.
-    let deleted = admin::delete_topic(&contender.bootstrap, &topic);
+    let deleted = admin::delete_topic(bootstrap, &topic);
     measured?;
     match deleted {
         // The scenario may have deleted it itself.
