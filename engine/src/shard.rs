@@ -321,3 +321,56 @@ impl Drop for Wanted<'_> {
         self.total.set(self.total.get() - self.bytes);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::{BatchBuilder, BatchOptions, CheckedBatch};
+    use crate::io::sim::SimIo;
+    use crate::log::{Log, LogSettings, Stamp};
+    use crate::offset::Timestamp;
+
+    async fn open(io: &SimIo, has_journal: bool) -> (Shard<SimIo>, Log<SimIo>) {
+        let settings = ShardSettings::default();
+        let shard = if has_journal {
+            let journal = JournalSettings::new("/data/journal", "/data");
+            Shard::open(io.clone(), settings, journal).await.unwrap().0
+        } else {
+            Shard::new(io.clone(), settings)
+        };
+        let opened = Log::open(&shard, Path::new("/data/a-0"), LogSettings::default()).await;
+        (shard, opened.unwrap().0)
+    }
+
+    /// Has the log written, by those who wait for it and by those who do not, and waits for neither.
+    async fn append(log: &Log<SimIo>) {
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        builder.push(Timestamp::from_millis(1), None, Some(b"value"), &[]);
+        let bytes = builder.finish().unwrap();
+        let batch = CheckedBatch::check(&bytes).unwrap();
+        let reservation = log.reserve(bytes.len()).await.unwrap();
+        log.append(reservation, &batch, Stamp::default()).unwrap();
+        log.inner.kick_later();
+    }
+
+    #[test]
+    fn a_shard_does_not_outlive_its_tasks_though_its_logs_wait_for_writes() {
+        for (has_journal, is_begun) in [(false, false), (false, true), (true, false), (true, true)]
+        {
+            let io = SimIo::new(1);
+            let (shard, log) = io.run(open(&io, has_journal));
+            io.run(append(&log));
+            if is_begun {
+                let never = io.run_operations(std::future::pending::<()>(), 0);
+                assert_eq!(never, None);
+            }
+            drop(io.kill());
+            // What comes too late does not keep it either.
+            io.run(append(&log));
+            let weak = shard.downgrade();
+            drop((shard, log));
+            let is_gone = weak.upgrade().is_none();
+            assert!(is_gone, "with a journal: {has_journal}, the write is under way: {is_begun}");
+        }
+    }
+}

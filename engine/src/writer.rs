@@ -29,6 +29,8 @@ pub(crate) struct Writer<I: Io> {
     timers: RefCell<Timers<I>>,
     pub(crate) signal: Rc<Signal>,
     running: Cell<bool>,
+    /// The task was dropped before the shard: nothing is written any more.
+    is_over: Cell<bool>,
 }
 
 struct Timers<I: Io> {
@@ -45,12 +47,13 @@ impl<I: Io> Writer<I> {
             timers: RefCell::new(Timers { due: BTreeMap::new(), next: 0 }),
             signal: Rc::default(),
             running: Cell::new(false),
+            is_over: Cell::new(false),
         }
     }
 
     /// Puts a log in the queue, unless it stands there. Allocates only when the queue grows.
     pub(crate) fn schedule(&self, log: &Rc<Inner<I>>) {
-        if !log.scheduled.replace(true) {
+        if !self.is_over.get() && !log.scheduled.replace(true) {
             self.ready.borrow_mut().push_back(Rc::clone(log));
             self.wake(log);
         }
@@ -58,7 +61,7 @@ impl<I: Io> Writer<I> {
 
     /// Puts a log in the queue of those that nobody waits for.
     pub(crate) fn schedule_later(&self, log: &Rc<Inner<I>>) {
-        if !log.scheduled_later.replace(true) {
+        if !self.is_over.get() && !log.scheduled_later.replace(true) {
             self.later.borrow_mut().push_back(Rc::clone(log));
             self.wake(log);
         }
@@ -68,8 +71,16 @@ impl<I: Io> Writer<I> {
         self.signal.wake();
         if !self.running.replace(true) {
             let shard = &log.shard;
-            shard.io().spawn(run(shard.downgrade(), Rc::clone(&self.signal), shard.io().clone()));
+            let running = Running(shard.downgrade());
+            shard.io().spawn(run(running, Rc::clone(&self.signal), shard.io().clone()));
         }
+    }
+
+    /// Lets go of the logs that wait: they hold the shard, which holds them.
+    fn end(&self) {
+        self.is_over.set(true);
+        // Dropped outside of the borrows.
+        drop((self.ready.take(), self.later.take()));
     }
 
     /// How many more logs may be put into their segments at once than wait for it.
@@ -186,8 +197,20 @@ pub(crate) fn poll_some<F: Future>(
     Some(poll)
 }
 
+/// The shard whose writer's task runs. One that is dropped with its executor leaves nothing behind
+/// that keeps the shard alive.
+struct Running<I: Io>(WeakShard<I>);
+
+impl<I: Io> Drop for Running<I> {
+    fn drop(&mut self) {
+        if let Some(shard) = self.0.upgrade() {
+            shard.writer().end();
+        }
+    }
+}
+
 /// The writer's task: lives as long as the shard, and allocates only here.
-async fn run<I: Io>(shard: WeakShard<I>, signal: Rc<Signal>, io: I) {
+async fn run<I: Io>(running: Running<I>, signal: Rc<Signal>, io: I) {
     let mut slots: Vec<_> = (0..SHARD_WRITES_IN_FLIGHT_MAX)
         .map(|_| Slot { log: None, later: false, future: Box::pin(None) })
         .collect();
@@ -198,7 +221,7 @@ async fn run<I: Io>(shard: WeakShard<I>, signal: Rc<Signal>, io: I) {
         for slot in &mut slots {
             slot.poll(cx);
         }
-        let Some(strong) = shard.upgrade() else {
+        let Some(strong) = running.0.upgrade() else {
             // Nobody waits any more; what is in flight is seen through.
             let busy = slots.iter().any(|slot| slot.future.is_some());
             return if busy { Poll::Pending } else { Poll::Ready(()) };

@@ -78,6 +78,8 @@ pub(crate) struct Journal<I: Io> {
     refused: Cell<Option<u64>>,
     signal: Rc<Signal>,
     running: Cell<bool>,
+    /// The task was dropped before the shard: nothing is written any more.
+    is_over: Cell<bool>,
     /// The backend and the buffers, without the journal.
     base: Shard<I>,
 }
@@ -123,6 +125,7 @@ impl<I: Io> Journal<I> {
             refused: Cell::new(None),
             signal: Rc::default(),
             running: Cell::new(false),
+            is_over: Cell::new(false),
             settings,
             base,
         };

@@ -35,7 +35,7 @@ use crate::log::tail;
 use crate::log::wait::Signal;
 use crate::offset::Offset;
 use crate::planted::{self, Bug};
-use crate::shard::WeakShard;
+use crate::shard::{Shard, WeakShard};
 use crate::writer::poll_some;
 
 /// A record that a log's entries are void, on its way.
@@ -136,6 +136,9 @@ impl<I: Io> Journal<I> {
             log.fail(failure);
             return;
         }
+        if self.is_over.get() {
+            return;
+        }
         let mut lane = self.lane.borrow_mut();
         lane.queued_bytes += bytes;
         if !log.enqueued.replace(true) {
@@ -161,8 +164,19 @@ impl<I: Io> Journal<I> {
         self.signal.wake();
         if !self.running.replace(true) {
             let io = self.base.io();
-            io.spawn(run(shard.clone(), Rc::clone(&self.signal)));
+            io.spawn(run(Running(shard.clone()), Rc::clone(&self.signal)));
         }
+    }
+
+    /// Lets go of the logs that wait: they hold the shard, which holds them.
+    fn end(&self) {
+        self.is_over.set(true);
+        let logs = {
+            let mut lane = self.lane.borrow_mut();
+            (std::mem::take(&mut lane.queue), std::mem::take(&mut lane.flights))
+        };
+        // Dropped outside of the borrow.
+        drop(logs);
     }
 
     /// Whether so much waits that a frame is built though more may come at once.
@@ -375,13 +389,26 @@ impl<I: Io> Journal<I> {
     }
 }
 
+/// The shard whose journal's task runs. One that is dropped with its executor leaves nothing behind
+/// that keeps the shard alive.
+struct Running<I: Io>(WeakShard<I>);
+
+impl<I: Io> Drop for Running<I> {
+    fn drop(&mut self) {
+        let shard = self.0.upgrade();
+        if let Some(journal) = shard.as_ref().and_then(Shard::journal) {
+            journal.end();
+        }
+    }
+}
+
 /// The journal's task: lives as long as the shard, and allocates only here.
-async fn run<I: Io>(weak: WeakShard<I>, signal: Rc<Signal>) {
+async fn run<I: Io>(running: Running<I>, signal: Rc<Signal>) {
     let mut slots: Vec<_> = (0..JOURNAL_WRITES_IN_FLIGHT_MAX).map(|_| Box::pin(None)).collect();
     let mut making = Box::pin(None);
     poll_fn(move |cx| {
         signal.register(cx);
-        let Some(strong) = weak.upgrade() else {
+        let Some(strong) = running.0.upgrade() else {
             // Nobody waits any more; what is in flight is seen through.
             let mut busy = false;
             for slot in &mut slots {
@@ -413,7 +440,7 @@ async fn run<I: Io>(weak: WeakShard<I>, signal: Rc<Signal>) {
                 again |= journal.poll_slot(slot, cx);
             }
             if making.is_none()
-                && let Some(next) = journal.make_room(&weak)
+                && let Some(next) = journal.make_room(&running.0)
             {
                 making.set(Some(make(next)));
                 again = true;
