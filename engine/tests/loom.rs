@@ -207,3 +207,17 @@ fn of_two_threads_that_wake_two_tasks_one_unparks_the_owner_for_both() {
         }
     });
 }
+
+#[test]
+fn a_wake_while_the_owner_goes_is_dropped_by_one_of_them() {
+    bounded(|| {
+        let (list, item) = (Arc::new(RemoteList::new()), Arc::new(()));
+        let waker = {
+            let (list, item) = (Arc::clone(&list), Arc::clone(&item));
+            thread::spawn(move || list.push(item))
+        };
+        list.close();
+        let _unparks = waker.join().unwrap();
+        assert_eq!(Arc::strong_count(&item), 1);
+    });
+}

@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
@@ -60,6 +60,7 @@ impl Executor {
             owner: thread_number(),
             local: UnsafeCell::new(VecDeque::new()),
             remote: RemoteList::new(),
+            is_over: AtomicBool::new(false),
             unpark: Box::new(unpark),
         });
         Self {
@@ -215,8 +216,10 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.tasks.borrow_mut().slots.clear();
-        self.ready_len();
-        // Queued wake-ups hold the queue: the circle ends here.
+        // Queued wake-ups hold the queue: the circle ends here, and a waker that somebody has kept
+        // begins no other.
+        self.ready.is_over.store(true, Ordering::Relaxed);
+        self.ready.remote.close();
         while self.next().is_some() {}
     }
 }
@@ -228,6 +231,8 @@ struct Ready {
     local: UnsafeCell<VecDeque<Arc<Wakeup>>>,
     /// Tasks woken from other threads.
     remote: RemoteList<Arc<Wakeup>>,
+    /// The executor is gone. Touched on the owner's thread only; others find `remote` closed.
+    is_over: AtomicBool,
     unpark: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -262,6 +267,9 @@ impl Wakeup {
     /// Puts a task that is not there yet at the end of its executor's queue.
     fn push(self: Arc<Self>) {
         if self.ready.is_owner() {
+            if self.ready.is_over.load(Ordering::Relaxed) {
+                return;
+            }
             let local = self.ready.local.get();
             // SAFETY: this is the owner's thread, nothing else uses the queue meanwhile, and what is
             // put into it keeps it alive.
@@ -302,7 +310,6 @@ fn thread_number() -> u64 {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
-    use std::sync::atomic::AtomicBool;
 
     use super::*;
 
@@ -372,5 +379,29 @@ mod tests {
         assert_eq!(Rc::strong_count(&witness), 2);
         executor.clear();
         assert_eq!(Rc::strong_count(&witness), 1);
+    }
+
+    #[test]
+    fn a_wake_after_the_end_leaves_nothing_behind() {
+        let witness = Arc::new(());
+        for is_remote in [false, true] {
+            let held = Arc::clone(&witness);
+            let executor = Executor::with_unpark(move || {
+                let _ = &held;
+            });
+            let mut waker = None;
+            executor.run(poll_fn(|context| {
+                waker = Some(context.waker().clone());
+                Poll::Ready(())
+            }));
+            drop(executor);
+            let waker: Waker = waker.expect("it was polled");
+            if is_remote {
+                thread::spawn(move || waker.wake()).join().expect("wakes");
+            } else {
+                waker.wake();
+            }
+            assert_eq!(Arc::strong_count(&witness), 1, "remote: {is_remote}");
+        }
     }
 }

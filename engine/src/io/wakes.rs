@@ -26,20 +26,25 @@ impl Queued {
 
 /// What other threads have queued. They are few, and the lock is never held across a call.
 pub(crate) struct RemoteList<T> {
-    list: Mutex<Vec<T>>,
+    /// `None` once the owner is gone.
+    list: Mutex<Option<Vec<T>>>,
     has_any: AtomicBool,
 }
 
 impl<T> RemoteList<T> {
     pub(crate) fn new() -> Self {
-        Self { list: Mutex::new(Vec::new()), has_any: AtomicBool::new(false) }
+        Self { list: Mutex::new(Some(Vec::new())), has_any: AtomicBool::new(false) }
     }
 
     /// From any thread. Says whether it is the first since the owner last took: then the caller
-    /// unparks the owner. Whoever pushes before the owner takes again leaves it at that.
+    /// unparks the owner. Whoever pushes before the owner takes again leaves it at that. What comes
+    /// once the list is closed is dropped.
     #[must_use]
     pub(crate) fn push(&self, item: T) -> bool {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner).push(item);
+        match &mut *self.list.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(list) => list.push(item),
+            None => return false,
+        }
         // An exchange and no store: a model of memory that knows no better may take a plain store
         // for older than the owner's last exchange.
         // It also reads what it overwrites, so that what another has pushed and unparked for is
@@ -51,7 +56,13 @@ impl<T> RemoteList<T> {
     pub(crate) fn take(&self, each: impl FnMut(T)) {
         if self.has_any.swap(false, Ordering::AcqRel) {
             let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
-            list.drain(..).for_each(each);
+            list.iter_mut().flat_map(|list| list.drain(..)).for_each(each);
         }
+    }
+
+    /// Drops what was pushed, and what will be.
+    pub(crate) fn close(&self) {
+        let list = self.list.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(list);
     }
 }
