@@ -197,6 +197,27 @@ fn an_event_of_another_thread_is_heard_however_often_it_comes() {
 }
 
 #[test]
+fn what_comes_between_two_receives_is_there_and_so_is_the_end() {
+    let io = UringIo::plain(ENTRIES).unwrap();
+    io.block_on(async {
+        let (stream, mut there) = pair(&io);
+        let mut heard = Vec::new();
+        // Reads that leave the socket empty, and reads that do not: the next one waits first, or not.
+        for (text, room) in [("drained", 64), ("more", 2), ("drained again", 64)] {
+            there.write_all(text.as_bytes()).unwrap();
+            let (count, buffer) = stream.receive(BytesMut::with_capacity(room)).await;
+            assert_eq!(count.unwrap(), buffer.len());
+            heard.extend_from_slice(&buffer);
+        }
+        drop(there);
+        assert_eq!(heard, b"drainedmoredrained again");
+        assert_eq!(stream.receive(BytesMut::with_capacity(8)).await.0.unwrap(), 0);
+        let (end, _) = stream.receive(BytesMut::with_capacity(8)).await;
+        assert_eq!(end.unwrap(), 0, "it stays at its end");
+    });
+}
+
+#[test]
 fn a_task_that_is_always_ready_holds_up_neither_sockets_nor_timers() {
     let io = UringIo::plain(ENTRIES).unwrap();
     io.block_on(async {

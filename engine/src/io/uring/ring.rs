@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use io_uring::squeue::Entry;
 use io_uring::types::{CancelBuilder, SubmitArgs, Timespec};
-use io_uring::{IoUring, Probe};
+use io_uring::{IoUring, Probe, cqueue};
 
 use super::gather::Gather;
 use super::{Inner, clock};
@@ -69,7 +69,8 @@ pub(super) enum Kept {
     Open(CString),
     /// Nothing; the result is a descriptor, as for `Open`.
     Accept,
-    Receive(BytesMut),
+    /// The buffer; and, once it is done, whether the socket held more.
+    Receive(BytesMut, bool),
     Send(Bytes),
     SendVectored(Box<Gather>),
     Event(Box<u64>),
@@ -315,6 +316,9 @@ impl Ring {
             let place = &mut self.slots[slot as usize];
             let result = completion.result();
             place.file = None;
+            if let Kept::Receive(_, holds_more) = &mut place.kept {
+                *holds_more = cqueue::sock_nonempty(completion.flags());
+            }
             match std::mem::replace(&mut place.state, State::Done { result }) {
                 State::InFlight { waker } => {
                     if let Some(waker) = waker {

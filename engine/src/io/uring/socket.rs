@@ -1,5 +1,6 @@
 //! TCP sockets on the ring.
 
+use std::cell::Cell;
 use std::io::{self, ErrorKind};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -13,6 +14,9 @@ use super::ring::Kept;
 
 /// Bytes that one operation moves at most: more than any socket's buffer takes.
 const TRANSFER_BYTES_MAX: usize = 1 << 30;
+
+/// `IORING_RECVSEND_POLL_FIRST`. Linux 5.19.
+const RECVSEND_POLL_FIRST: u16 = 1;
 
 /// A socket that clients connect to.
 #[derive(Clone)]
@@ -32,6 +36,8 @@ pub struct UringListener {
 pub struct UringStream {
     io: UringIo,
     fd: Rc<OwnedFd>,
+    /// The last receive left nothing in the socket.
+    is_drained: Rc<Cell<bool>>,
 }
 
 impl UringListener {
@@ -76,7 +82,8 @@ impl UringStream {
     /// Puts a connection, which is blocking as the standard library makes it, on this ring.
     #[must_use]
     pub fn new(io: &UringIo, stream: TcpStream) -> Self {
-        Self { io: io.clone(), fd: Rc::new(OwnedFd::from(stream)) }
+        let fd = Rc::new(OwnedFd::from(stream));
+        Self { io: io.clone(), fd, is_drained: Rc::new(Cell::new(false)) }
     }
 
     /// Receives into the room behind what the buffer holds, and says how many bytes were added;
@@ -97,13 +104,19 @@ impl UringStream {
             let room = buffer.spare_capacity_mut();
             let length = transfer_length(room.len());
             let address = room.as_mut_ptr().cast();
-            let entry = opcode::Recv::new(target(&self.fd), address, length).build();
+            // Of a socket that was empty the kernel waits for bytes at once, without a first look.
+            let how = if self.is_drained.get() { RECVSEND_POLL_FIRST } else { 0 };
+            let entry = opcode::Recv::new(target(&self.fd), address, length).ioprio(how).build();
+            let kept = Kept::Receive(buffer, false);
             // SAFETY: the entry points into the buffer's memory, which moves into the slot.
-            let (result, kept) = unsafe { self.operate(entry, Kept::Receive(buffer)) }.await;
-            let Kept::Receive(back) = kept else { unreachable!("what was kept comes back") };
+            let (result, kept) = unsafe { self.operate(entry, kept) }.await;
+            let Kept::Receive(back, holds_more) = kept else {
+                unreachable!("what was kept comes back")
+            };
             buffer = back;
             match result {
                 Ok(count) => {
+                    self.is_drained.set(!holds_more);
                     // SAFETY: the kernel has filled that much of the room.
                     unsafe { buffer.set_len(buffer.len() + count) };
                     return (Ok(count), buffer);
