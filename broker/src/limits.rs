@@ -8,7 +8,7 @@ pub const CALLS_IN_FLIGHT: usize = 1024;
 
 /// Bytes of the buffer in which a connection waits for its next request. It grows with the
 /// requests that come, so that an idle connection costs little.
-pub const RECEIVE_BUFFER_MIN: usize = 4 * 1024;
+pub const RECEIVE_BUFFER_MIN: usize = 1024;
 
 /// Bytes that a connection's receive buffer grows to while requests are smaller than this; larger
 /// requests get a buffer of their size, as their bytes arrive.
@@ -96,6 +96,9 @@ pub const REQUESTS_PER_TURN: usize = 64;
 /// Bytes that a connection throws away, unread, before it is closed, so that closing does not
 /// reset it under answers that are still on their way.
 pub const DISCARD_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of the buffer for what is thrown away.
+pub const DISCARD_BUFFER_BYTES: usize = 4 * 1024;
 
 /// How long a stopping broker waits for the answers it owes, in milliseconds. Connections that
 /// have not taken theirs by then are cut off.

@@ -32,7 +32,7 @@ use super::queue::{AnswerQueue, Broken};
 use super::receive::ReceiveBuffer;
 use super::registry::Registry;
 use super::service::{Outcome, Service};
-use crate::limits::{DISCARD_BYTES_MAX, RECEIVE_BUFFER_MIN, REQUESTS_PER_TURN};
+use crate::limits::{DISCARD_BUFFER_BYTES, DISCARD_BYTES_MAX, REQUESTS_PER_TURN};
 use crate::task;
 use crate::timer::yield_now;
 
@@ -320,7 +320,7 @@ async fn part(stream: &UringStream) {
         return;
     }
     let mut discarded = 0;
-    let mut buffer = BytesMut::with_capacity(RECEIVE_BUFFER_MIN);
+    let mut buffer = BytesMut::with_capacity(DISCARD_BUFFER_BYTES);
     while discarded < DISCARD_BYTES_MAX {
         // Never waits: after the shutdown there is what has come, and then the end.
         let (read, returned) = stream.receive(buffer).await;
