@@ -83,6 +83,9 @@ pub struct Ceiling {
     pub peer_has_own_core: bool,
 }
 
+/// The figure that stands for a server's CPU time where there is no server.
+pub const FLOOR_CPU: &str = "floor CPU";
+
 /// A figure that only this scenario has.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Figure {

@@ -14,12 +14,9 @@ use crate::error::BenchError;
 use crate::load::{Leaders, Plan, Reading, run as run_plan};
 use crate::peer::floor::{Floor, Ground};
 use crate::report::Report;
-use crate::report::measurement::{Figure, Measurement, float, float_of, ratio};
+use crate::report::measurement::{FLOOR_CPU, Figure, Measurement, float, float_of, ratio};
 
 const TOPIC: &str = "ringlog-bench";
-
-/// The figure that stands for a server's CPU time where there is no server.
-pub const FLOOR_CPU: &str = "floor CPU";
 
 /// Where the floor writes.
 #[derive(Debug, Clone, Args, Serialize)]

@@ -4,8 +4,7 @@ pub mod text;
 
 use serde::Serialize;
 
-use super::measurement::{Flow, Measurement, ServerReport, float};
-use crate::scenario::floor::FLOOR_CPU;
+use super::measurement::{FLOOR_CPU, Flow, Measurement, ServerReport, float};
 
 /// Batches from here on are counted in MB, smaller ones in requests.
 const LARGE_BATCH_BYTES: usize = 16 * 1024;
