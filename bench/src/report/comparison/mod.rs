@@ -9,7 +9,7 @@ use super::measurement::{FLOOR_CPU, Flow, Measurement, ServerReport, float};
 /// Batches from here on are counted in MB, smaller ones in requests.
 const LARGE_BATCH_BYTES: usize = 16 * 1024;
 
-/// A server that was compared.
+/// A server that was compared, or the floor.
 #[derive(Debug, Clone, Serialize)]
 pub struct ContenderReport {
     /// What people call it.
@@ -235,6 +235,7 @@ fn ratio(runs: &[&Run], rival: usize, of: fn(&Measurement) -> Option<f64>) -> Ra
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::measurement::Figure;
     use crate::report::measurement::tests::measurement;
 
     fn comparison(runs: &[(usize, u32, u64)]) -> Comparison {
@@ -267,6 +268,20 @@ mod tests {
         let sentence = comparison.in_words().join("\n");
         assert!(sentence.contains("own over rival: throughput 3.00 x"), "{sentence}");
         assert!(sentence.contains("server CPU 1.00 x"), "{sentence}");
+    }
+
+    #[test]
+    fn the_floors_own_cpu_time_stands_for_that_of_a_server() {
+        let mut comparison = comparison(&[(0, 1, 300), (1, 1, 100)]);
+        let floor = &mut comparison.runs[1].measurement;
+        floor.server = None;
+        floor.figures = vec![
+            Figure { name: FLOOR_CPU, value: 7.0, unit: "us/MB" },
+            Figure { name: FLOOR_CPU, value: 5.0, unit: "us/request" },
+        ];
+        let lines = comparison.lines();
+        let cpu = lines[0].figures.iter().find(|figure| figure.name == "server CPU").unwrap();
+        assert_eq!((cpu.unit, &cpu.ratios[0].pairs[..]), ("us/request", &[2.0][..]));
     }
 
     #[test]

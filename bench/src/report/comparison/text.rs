@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{ComparedLine, Comparison, ContenderReport, Run, Spread};
+use super::{ComparedFigure, ComparedLine, Comparison, ContenderReport, Run, Spread};
 
 impl Comparison {
     /// A sentence for each line and rival.
@@ -32,7 +32,7 @@ impl Comparison {
             })
             .collect();
         if told.is_empty() {
-            // One of them broke off in every round.
+            // One of them broke off in every round, or has no such line.
             return None;
         }
         let at_a_rate = if line.keeps_a_rate { " at the same rate" } else { "" };
@@ -77,6 +77,12 @@ impl Comparison {
             writeln!(f)?;
         }
         for (rival, one) in self.contenders.iter().enumerate().skip(1) {
+            let has_any = |figure: &ComparedFigure| {
+                figure.ratios.get(rival - 1).is_some_and(|ratio| ratio.spread.is_some())
+            };
+            if !line.figures.iter().any(has_any) {
+                continue;
+            }
             let own = self.contenders.first().map_or("", |own| &own.name);
             writeln!(f, "  {own} / {}", one.name)?;
             for figure in &line.figures {

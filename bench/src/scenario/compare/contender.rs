@@ -98,7 +98,9 @@ impl Starter<'_> {
             }
             Rival::Floor => Ok(Contender {
                 name: rival.name().to_owned(),
-                told: "no broker: receives, checks, writes synced, answers; produce lines only"
+                told: "no broker: receives, checks, writes synced to prewritten space (unless \
+                       --floor-ground says otherwise), answers; produce lines only; CPU time of its \
+                       one thread"
                     .into(),
                 place: Place::Floor { folder: self.folder.of(rival.name())?, cpu: self.cpu },
                 warmup_s: 0.0,

@@ -39,7 +39,8 @@ pub struct CompareArgs {
     /// Whom Ringlog is compared with: `kafka` (answers from the page cache, as by default),
     /// `kafka-synced` (`flush.messages=1`), `ringlog-relaxed` (Ringlog that promises no more than
     /// Kafka does by default), `floor` (the least server that answers the same produce requests,
-    /// synced: see `floor --help`; other lines leave it out), or a server that runs already, as
+    /// synced, on the `--floor-ground` of the line: see `produce --help`; lines of other scenarios
+    /// leave it out), or a server that runs already, as
     /// NAME=HOST:PORT or, with its process on this machine for CPU time and memory,
     /// NAME=HOST:PORT,PID.
     #[arg(long, value_name = "RIVAL", required = true, value_parser = parse_rival)]

@@ -135,7 +135,9 @@ impl UringIo {
     }
 
     /// Drops all tasks of a [plain](UringIo::plain) ring. Tasks that hold a handle to it keep each
-    /// other alive for ever otherwise.
+    /// other alive for ever otherwise. Those of shards are among them: what their logs are given after
+    /// that is never written, and who waits for it to be durable waits for ever. What is in flight may
+    /// still reach the disk, so their folders are opened again on another ring, once this one is gone.
     pub fn stop_tasks(&self) {
         #[cfg_attr(not(feature = "tokio"), expect(irrefutable_let_patterns))]
         if let Driver::Plain(driver) = &self.inner.driver {
