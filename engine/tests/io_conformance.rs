@@ -325,6 +325,24 @@ fn a_ring_that_is_dropped_waits_for_what_is_in_flight() {
     }
 }
 
+#[test]
+fn a_ring_goes_on_when_what_it_abandoned_was_the_last_of_a_pools_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let io = UringIo::plain(ENTRIES).unwrap();
+    io.block_on(async {
+        let path = folder.path().join("file");
+        let file = io.open(&path, OpenMode::CreateBuffered).await.unwrap();
+        for _ in 0..3 {
+            let pool = pool();
+            io.register_buffers(&pool);
+            poll_and_drop(file.write_at(frozen(&pool, &[1; BLOCK]), 0, Written)).await;
+            drop(pool);
+            file.sync().await.unwrap();
+            io.sleep(Duration::from_millis(1)).await;
+        }
+    });
+}
+
 #[cfg(feature = "tokio")]
 mod inside_tokio {
     use super::*;

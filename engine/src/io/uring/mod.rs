@@ -66,6 +66,8 @@ pub struct UringIo {
 struct Inner {
     // The ring is dropped before the driver, whose eventfd it polls.
     ring: RefCell<Ring>,
+    /// Fixed buffers whose memory went in the middle of the ring's own work.
+    leaving: RefCell<Vec<u16>>,
     driver: Driver,
     /// Tells this ring from all others of the process.
     number: u32,
@@ -87,6 +89,7 @@ impl UringIo {
         let inner = Inner {
             has_ftruncate: ring.has_ftruncate,
             ring: RefCell::new(ring),
+            leaving: RefCell::default(),
             driver,
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             start: clock(),
@@ -232,14 +235,21 @@ impl Driver {
 impl Registrar for Weak<Inner> {
     fn register(&self, address: NonNull<u8>, length: usize) -> Option<FixedSlot> {
         let inner = self.upgrade()?;
+        for slot in inner.leaving.take() {
+            inner.ring.borrow_mut().unregister(slot);
+        }
         // SAFETY: a pool unregisters its regions before it unmaps them.
         let slot = unsafe { inner.ring.borrow_mut().register(address.as_ptr(), length) }?;
         Some(FixedSlot { ring: inner.number, slot })
     }
 
     fn unregister(&self, fixed: FixedSlot) {
-        if let Some(inner) = self.upgrade().filter(|inner| inner.number == fixed.ring) {
-            inner.ring.borrow_mut().unregister(fixed.slot);
+        let Some(inner) = self.upgrade().filter(|inner| inner.number == fixed.ring) else { return };
+        match inner.ring.try_borrow_mut() {
+            Ok(mut ring) => ring.unregister(fixed.slot),
+            // The last of a pool's memory was with an operation that nobody waited for. The kernel
+            // has its pages until the next region is registered.
+            Err(_) => inner.leaving.borrow_mut().push(fixed.slot),
         }
     }
 }
