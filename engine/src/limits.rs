@@ -22,9 +22,13 @@ pub const BUFFER_REGION_BYTES: usize = 1 << 20;
 /// Bytes of the buffers that regions are cut into. Each class is twice the one before, so that a
 /// buffer wastes at most half of its memory: a batch of a client's usual size (16 or 64 KiB) comes
 /// with the part of a block before it, and thousands of logs have such a buffer at once. A larger
-/// buffer has a mapping of its own.
+/// buffer has a region of its own.
 pub const BUFFER_CLASSES_BYTES: [usize; 9] =
     [4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10, 128 << 10, 256 << 10, 512 << 10, 1 << 20];
+
+/// Bytes that the length of a large buffer's region is a multiple of where the budget allows it, so
+/// that it serves for other buffers of about its size.
+pub(crate) const BUFFER_LARGE_STEP_BYTES: usize = 64 * 1024;
 
 /// Regions that one ring registers as fixed buffers at most (4 GiB of buffers; the kernel's own
 /// limit is 16,384). Buffers of further regions are read and written as plain ones.

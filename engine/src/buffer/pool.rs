@@ -115,8 +115,7 @@ impl Pool {
     pub(super) fn set_registrar(&self, registrar: Rc<dyn Registrar>) {
         *self.registrar.borrow_mut() = Some(registrar);
         self.is_refused.set(false);
-        let numbers: Vec<u32> =
-            self.memory.borrow().shared_regions().map(|(number, _)| number).collect();
+        let numbers: Vec<u32> = self.memory.borrow().regions().map(|(number, _)| number).collect();
         numbers.into_iter().for_each(|number| self.register(number));
     }
 
@@ -177,7 +176,7 @@ impl Drop for Pool {
         self.drain();
         let memory = self.memory.take();
         if let Some(registrar) = self.registrar.take() {
-            let fixed: Vec<_> = memory.shared_regions().filter_map(|(_, r)| r.fixed()).collect();
+            let fixed: Vec<_> = memory.regions().filter_map(|(_, r)| r.fixed()).collect();
             fixed.into_iter().for_each(|fixed| registrar.unregister(fixed));
         }
         // SAFETY: called once, here, and the reference in `self.returns` goes with `self`. Every

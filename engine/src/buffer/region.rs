@@ -5,12 +5,12 @@ use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
 use super::block::{Block, FixedSlot};
-use crate::limits::{BLOCK, BUFFER_CLASSES_BYTES, BUFFER_REGION_BYTES};
+use crate::limits::{BLOCK, BUFFER_CLASSES_BYTES, BUFFER_LARGE_STEP_BYTES, BUFFER_REGION_BYTES};
 
 /// The number of size classes.
 pub(super) const CLASSES: usize = BUFFER_CLASSES_BYTES.len();
 
-/// The smallest class that holds `bytes`; `None` if a mapping of its own is needed.
+/// The smallest class that holds `bytes`; `None` if a region of its own is needed.
 pub(super) fn class_of(bytes: usize) -> Option<usize> {
     BUFFER_CLASSES_BYTES.iter().position(|&size| bytes <= size)
 }
@@ -103,7 +103,7 @@ pub(super) struct Region {
     headers: Headers,
     mapping: Mapping,
     free: Vec<u16>,
-    /// `None` for a mapping that holds one large buffer.
+    /// `None` for one that holds one large buffer.
     pub(super) class: Option<usize>,
     fixed: Option<FixedSlot>,
 }
@@ -114,7 +114,7 @@ impl Region {
         Self::new(number, BUFFER_REGION_BYTES, BUFFER_CLASSES_BYTES[class], Some(class))
     }
 
-    /// A mapping of `length` bytes for one buffer.
+    /// A region of `length` bytes for one buffer.
     pub(super) fn large(number: u32, length: usize) -> Self {
         Self::new(number, length, length, None)
     }
@@ -199,8 +199,11 @@ pub(super) struct Memory {
     pub(super) mapped: usize,
     /// Bytes in blocks that are handed out.
     pub(super) used: usize,
-    /// Wholly free regions.
+    /// Wholly free regions that are cut into classes.
     empty: usize,
+    /// Numbers of the free regions of one large buffer each, the one that is free for longest
+    /// first. Its pages would cost more to map anew than all that is done with a batch.
+    idle: Vec<u32>,
 }
 
 /// What the pool must tell the ring, after memory changed.
@@ -216,11 +219,10 @@ impl Memory {
         self.regions.get_mut(number as usize)?.as_mut()
     }
 
-    /// The regions that are cut into classes, with their numbers.
-    pub(super) fn shared_regions(&self) -> impl Iterator<Item = (u32, &Region)> {
-        (0u32..).zip(&self.regions).filter_map(|(number, region)| {
-            region.as_ref().filter(|r| r.class.is_some()).map(|r| (number, r))
-        })
+    /// All regions with their numbers.
+    pub(super) fn regions(&self) -> impl Iterator<Item = (u32, &Region)> {
+        let numbered = (0u32..).zip(&self.regions);
+        numbered.filter_map(|(number, region)| Some((number, region.as_ref()?)))
     }
 
     /// A free block for `bytes`, within `budget` bytes of mapped memory.
@@ -232,7 +234,7 @@ impl Memory {
     ) -> Option<NonNull<Block>> {
         let block = match class_of(bytes) {
             Some(class) => self.take_of_class(class, budget, changes),
-            None => self.take_large(bytes.next_multiple_of(BLOCK), budget, changes),
+            None => self.take_large(bytes, budget, changes),
         }?;
         // SAFETY: the block was free and is alive.
         self.used += unsafe { block.as_ref() }.size;
@@ -256,7 +258,8 @@ impl Memory {
             self.partial[class].push(number);
             return self.take_partial(class);
         }
-        if self.mapped + BUFFER_REGION_BYTES <= budget {
+        if self.mapped - self.idle_bytes() + BUFFER_REGION_BYTES <= budget {
+            self.displace_idle(budget - BUFFER_REGION_BYTES, changes);
             let number = self.vacant();
             self.place(number, Region::of_class(number, class));
             self.empty += 1;
@@ -289,14 +292,19 @@ impl Memory {
         budget: usize,
         changes: &mut Vec<Change>,
     ) -> Option<NonNull<Block>> {
-        if bytes > budget {
-            return None;
+        if let Some(block) = self.take_idle(bytes) {
+            return Some(block);
         }
         // Free regions are worth less than a refusal; none is given up in vain.
-        let free = self.empty * BUFFER_REGION_BYTES;
-        if self.mapped - free + bytes > budget {
+        let free = self.empty * BUFFER_REGION_BYTES + self.idle_bytes();
+        let room = budget - budget % BLOCK - (self.mapped - free);
+        if bytes > room {
             return None;
         }
+        // Batches of one size come with parts of a block before them: each is to fit the memory of
+        // the one before.
+        let bytes = bytes.next_multiple_of(BUFFER_LARGE_STEP_BYTES).min(room);
+        self.displace_idle(budget - bytes, changes);
         while self.mapped + bytes > budget {
             let number = self.first_empty().expect("`empty` counts the wholly free regions");
             self.leave_partial(number);
@@ -305,7 +313,32 @@ impl Memory {
         }
         let number = self.vacant();
         self.place(number, Region::large(number, bytes));
+        changes.push(Change::Mapped(number));
         self.region_mut(number).expect("placed just now").take()
+    }
+
+    /// The free large region that was used last and is not much larger than `bytes`.
+    fn take_idle(&mut self, bytes: usize) -> Option<NonNull<Block>> {
+        let fits = bytes..=bytes.saturating_add(bytes / 4);
+        let index = self.idle.iter().rposition(|&number| fits.contains(&self.length_of(number)))?;
+        let number = self.idle.remove(index);
+        self.region_mut(number).expect("idle regions exist").take()
+    }
+
+    fn idle_bytes(&self) -> usize {
+        self.idle.iter().map(|&number| self.length_of(number)).sum()
+    }
+
+    /// Gives free large regions up until no more than `bytes` are mapped or none is left.
+    fn displace_idle(&mut self, bytes: usize, changes: &mut Vec<Change>) {
+        while self.mapped > bytes && !self.idle.is_empty() {
+            let number = self.idle.remove(0);
+            changes.extend(self.displace(number).map(Change::Unmapping));
+        }
+    }
+
+    fn length_of(&self, number: u32) -> usize {
+        self.regions[number as usize].as_ref().map_or(0, Region::length)
     }
 
     /// Takes back a block that was handed out.
@@ -333,12 +366,13 @@ impl Memory {
                     self.empty += 1;
                 }
             }
-            None => drop(self.displace(number)),
+            None => self.idle.push(number),
         }
     }
 
     fn first_empty(&self) -> Option<u32> {
-        self.shared_regions().find(|(_, region)| region.is_empty()).map(|(number, _)| number)
+        let is_free = |region: &Region| region.class.is_some() && region.is_empty();
+        self.regions().find(|(_, region)| is_free(region)).map(|(number, _)| number)
     }
 
     fn leave_partial(&mut self, number: u32) {

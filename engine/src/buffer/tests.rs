@@ -65,6 +65,44 @@ fn the_budget_is_never_exceeded_and_free_regions_change_class() {
 }
 
 #[test]
+fn a_large_buffer_gets_the_memory_of_one_of_about_its_size() {
+    let pool = BufferPool::new(16 << 20);
+    let bytes = (1 << 20) + BLOCK;
+    let mut first = pool.try_acquire(bytes).expect("there is room");
+    let (address, mapped) = (first.as_mut_ptr(), pool.mapped());
+    drop(first);
+    let mut again = pool.try_acquire(bytes + BLOCK).expect("there is room");
+    assert_eq!((again.as_mut_ptr(), again.capacity()), (address, bytes + BLOCK));
+    assert_eq!((pool.mapped(), pool.used()), (mapped, mapped));
+    let beside = pool.try_acquire(bytes).expect("there is room");
+    assert_eq!(pool.mapped(), 2 * mapped);
+    // One of twice the size would waste half of it.
+    let twice = pool.try_acquire(2 * bytes).expect("there is room");
+    drop((again, beside, twice));
+    let before = pool.mapped();
+    let _held = [bytes; 3].map(|bytes| pool.try_acquire(bytes).expect("there is room"));
+    assert_eq!(pool.mapped(), before + mapped);
+}
+
+#[test]
+fn free_large_memory_goes_before_a_buffer_is_refused() {
+    let pool = BufferPool::new(4 << 20);
+    let large = [(1 << 20) + 1; 3].map(|bytes| pool.try_acquire(bytes).expect("there is room"));
+    assert!(pool.try_acquire(1 << 20).is_none(), "with what it is rounded up by it does not fit");
+    let [first, second, third] = large;
+    drop((first, second));
+    drop([1, 2].map(|_| pool.try_acquire(1 << 20).expect("one large region goes")));
+    let mapped = pool.mapped();
+    // It would not fit: nothing goes for it.
+    assert!(pool.try_acquire(3 << 20).is_none());
+    assert_eq!(pool.mapped(), mapped);
+    drop(third);
+    // All goes, and no rounding stands in the way.
+    assert_eq!(pool.try_acquire((4 << 20) - BLOCK).expect("it fits").capacity(), (4 << 20) - BLOCK);
+    assert_eq!(pool.mapped(), 4 << 20);
+}
+
+#[test]
 fn at_the_budget_a_small_buffer_takes_a_larger_block() {
     let pool = BufferPool::new(1 << 20);
     let _quarter = pool.try_acquire(256 << 10).expect("there is room");
@@ -191,13 +229,15 @@ fn the_reclaimer_is_asked_before_a_refusal_and_while_it_helps() {
 
 #[test]
 fn regions_are_registered_until_the_first_refusal_and_unregistered_when_unmapped() {
+    #[derive(Default)]
     struct Ring {
         left: Cell<u16>,
+        bytes: Cell<usize>,
         gone: RefCell<Vec<u16>>,
     }
     impl Registrar for Rc<Ring> {
         fn register(&self, _: NonNull<u8>, length: usize) -> Option<FixedSlot> {
-            assert_eq!(length, BUFFER_REGION_BYTES);
+            self.bytes.set(self.bytes.get() + length);
             let left = self.left.get().checked_sub(1)?;
             self.left.set(left);
             Some(FixedSlot { ring: 7, slot: left })
@@ -206,7 +246,7 @@ fn regions_are_registered_until_the_first_refusal_and_unregistered_when_unmapped
             self.gone.borrow_mut().push(fixed.slot);
         }
     }
-    let ring = Rc::new(Ring { left: Cell::new(2), gone: RefCell::default() });
+    let ring = Rc::new(Ring { left: Cell::new(2), ..Ring::default() });
     let pool = BufferPool::new(4 << 20);
     let early = pool.try_acquire(1 << 20).expect("there is room");
     pool.set_registrar(Rc::new(Rc::clone(&ring)));
@@ -218,6 +258,37 @@ fn regions_are_registered_until_the_first_refusal_and_unregistered_when_unmapped
     drop(pool.try_acquire(4 << 20).expect("free regions are given up"));
     ring.gone.borrow_mut().sort_unstable();
     assert_eq!(*ring.gone.borrow(), [0, 1]);
+    assert_eq!(ring.bytes.take(), 3 << 20, "the third was refused");
+}
+
+#[test]
+fn a_large_buffer_is_registered_for_as_long_as_its_memory_is_kept() {
+    #[derive(Default)]
+    struct Ring {
+        registered: RefCell<Vec<usize>>,
+        gone: Cell<u16>,
+    }
+    impl Registrar for Rc<Ring> {
+        fn register(&self, _: NonNull<u8>, length: usize) -> Option<FixedSlot> {
+            self.registered.borrow_mut().push(length);
+            Some(FixedSlot { ring: 7, slot: 0 })
+        }
+        fn unregister(&self, _: FixedSlot) {
+            self.gone.set(self.gone.get() + 1);
+        }
+    }
+    let ring = Rc::new(Ring::default());
+    let pool = BufferPool::new(4 << 20);
+    pool.set_registrar(Rc::new(Rc::clone(&ring)));
+    for _ in 0..3 {
+        let buffer = pool.try_acquire(3 << 20).expect("there is room");
+        assert_eq!(buffer.fixed_slot(7), Some(0));
+    }
+    assert_eq!((ring.registered.take(), ring.gone.get()), (vec![3 << 20], 0));
+    let _one_fits_beside_it = pool.try_acquire(1 << 20);
+    assert_eq!(ring.gone.get(), 0);
+    let _in_its_place = pool.try_acquire(1 << 20);
+    assert_eq!(ring.gone.get(), 1);
 }
 
 #[test]
