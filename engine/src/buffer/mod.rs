@@ -50,8 +50,9 @@ pub(crate) trait Registrar {
 ///
 /// Memory is mapped in regions of [`BUFFER_REGION_BYTES`] as it is needed, and kept. A region
 /// serves one size class of [`BUFFER_CLASSES_BYTES`] and may change it when it is wholly free. A
-/// larger buffer has a region of its own, which is kept for the next one of about its size and goes
-/// when there is no other memory. Mapped memory never exceeds the budget.
+/// larger buffer has a region of its own, which is kept for the next one of about its size. Before
+/// another region is mapped, free ones go until they are an eighth of the budget at most. Mapped
+/// memory never exceeds the budget.
 ///
 /// The pool may be dropped before its buffers: memory stays mapped until the last is gone.
 ///

@@ -5,7 +5,9 @@ use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
 use super::block::{Block, FixedSlot};
-use crate::limits::{BLOCK, BUFFER_CLASSES_BYTES, BUFFER_LARGE_STEP_BYTES, BUFFER_REGION_BYTES};
+use crate::limits::{
+    BLOCK, BUFFER_CLASSES_BYTES, BUFFER_FREE_SHARE, BUFFER_LARGE_STEP_BYTES, BUFFER_REGION_BYTES,
+};
 
 /// The number of size classes.
 pub(super) const CLASSES: usize = BUFFER_CLASSES_BYTES.len();
@@ -258,8 +260,8 @@ impl Memory {
             self.partial[class].push(number);
             return self.take_partial(class);
         }
-        if self.mapped - self.idle_bytes() + BUFFER_REGION_BYTES <= budget {
-            self.displace_idle(budget - BUFFER_REGION_BYTES, changes);
+        if self.mapped - self.free_bytes() + BUFFER_REGION_BYTES <= budget {
+            self.make_room(BUFFER_REGION_BYTES, budget, changes);
             let number = self.vacant();
             self.place(number, Region::of_class(number, class));
             self.empty += 1;
@@ -295,22 +297,15 @@ impl Memory {
         if let Some(block) = self.take_idle(bytes) {
             return Some(block);
         }
-        // Free regions are worth less than a refusal; none is given up in vain.
-        let free = self.empty * BUFFER_REGION_BYTES + self.idle_bytes();
-        let room = budget - budget % BLOCK - (self.mapped - free);
+        // None is given up in vain.
+        let room = budget - budget % BLOCK - (self.mapped - self.free_bytes());
         if bytes > room {
             return None;
         }
         // Batches of one size come with parts of a block before them: each is to fit the memory of
         // the one before.
         let bytes = bytes.next_multiple_of(BUFFER_LARGE_STEP_BYTES).min(room);
-        self.displace_idle(budget - bytes, changes);
-        while self.mapped + bytes > budget {
-            let number = self.first_empty().expect("`empty` counts the wholly free regions");
-            self.leave_partial(number);
-            self.empty -= 1;
-            changes.extend(self.displace(number).map(Change::Unmapping));
-        }
+        self.make_room(bytes, budget, changes);
         let number = self.vacant();
         self.place(number, Region::large(number, bytes));
         changes.push(Change::Mapped(number));
@@ -325,14 +320,26 @@ impl Memory {
         self.region_mut(number).expect("idle regions exist").take()
     }
 
-    fn idle_bytes(&self) -> usize {
-        self.idle.iter().map(|&number| self.length_of(number)).sum()
+    /// Bytes in wholly free regions.
+    fn free_bytes(&self) -> usize {
+        let idle: usize = self.idle.iter().map(|&number| self.length_of(number)).sum();
+        idle + self.empty * BUFFER_REGION_BYTES
     }
 
-    /// Gives free large regions up until no more than `bytes` are mapped or none is left.
-    fn displace_idle(&mut self, bytes: usize, changes: &mut Vec<Change>) {
-        while self.mapped > bytes && !self.idle.is_empty() {
-            let number = self.idle.remove(0);
+    /// Gives free regions up until `bytes` more may be mapped, and no more of the budget lies free
+    /// than a small part. They are worth less than a refusal, and what buffers of one size leave
+    /// behind is not to stay beside what those of another size take.
+    fn make_room(&mut self, bytes: usize, budget: usize, changes: &mut Vec<Change>) {
+        let free_max = budget / BUFFER_FREE_SHARE;
+        while self.mapped + bytes > budget || self.free_bytes() > free_max {
+            let number = if self.idle.is_empty() {
+                let Some(number) = self.first_empty() else { break };
+                self.leave_partial(number);
+                self.empty -= 1;
+                number
+            } else {
+                self.idle.remove(0)
+            };
             changes.extend(self.displace(number).map(Change::Unmapping));
         }
     }

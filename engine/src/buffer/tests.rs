@@ -66,7 +66,7 @@ fn the_budget_is_never_exceeded_and_free_regions_change_class() {
 
 #[test]
 fn a_large_buffer_gets_the_memory_of_one_of_about_its_size() {
-    let pool = BufferPool::new(16 << 20);
+    let pool = BufferPool::new(32 << 20);
     let bytes = (1 << 20) + BLOCK;
     let mut first = pool.try_acquire(bytes).expect("there is room");
     let (address, mapped) = (first.as_mut_ptr(), pool.mapped());
@@ -278,17 +278,32 @@ fn a_large_buffer_is_registered_for_as_long_as_its_memory_is_kept() {
         }
     }
     let ring = Rc::new(Ring::default());
-    let pool = BufferPool::new(4 << 20);
+    let pool = BufferPool::new(24 << 20);
     pool.set_registrar(Rc::new(Rc::clone(&ring)));
     for _ in 0..3 {
         let buffer = pool.try_acquire(3 << 20).expect("there is room");
         assert_eq!(buffer.fixed_slot(7), Some(0));
     }
     assert_eq!((ring.registered.take(), ring.gone.get()), (vec![3 << 20], 0));
-    let _one_fits_beside_it = pool.try_acquire(1 << 20);
+    let _small = (0..21).map(|_| pool.try_acquire(1 << 20)).collect::<Vec<_>>();
     assert_eq!(ring.gone.get(), 0);
     let _in_its_place = pool.try_acquire(1 << 20);
     assert_eq!(ring.gone.get(), 1);
+}
+
+#[test]
+fn what_buffers_of_one_size_leave_behind_does_not_stay_beside_those_of_another() {
+    let pool = BufferPool::new(64 << 20);
+    let take = |bytes, count| (0..count).map(|_| pool.try_acquire(bytes)).collect::<Vec<_>>();
+    let large = (1 << 20) + BLOCK;
+    for _ in 0..3 {
+        let held = take(64 << 10, 16 * 24);
+        assert!((24 << 20..=34 << 20).contains(&pool.mapped()), "{}", pool.mapped());
+        drop(held);
+        let held = take(large, 24);
+        assert!((24 << 20..=34 << 20).contains(&pool.mapped()), "{}", pool.mapped());
+        drop(held);
+    }
 }
 
 #[test]
