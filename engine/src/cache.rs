@@ -56,8 +56,6 @@ pub struct CacheStats {
 #[derive(Debug)]
 pub(crate) struct Chunk {
     id: u64,
-    /// Bytes of memory the buffer holds.
-    capacity: usize,
     pub(crate) segment_base: Offset,
     /// Where in the segment the buffer begins; a multiple of the block.
     pub(crate) position: u64,
@@ -88,7 +86,6 @@ impl Chunk {
 
 /// What a log gives into the cache.
 pub(crate) struct NewChunk {
-    pub(crate) capacity: usize,
     pub(crate) segment_base: Offset,
     pub(crate) position: u64,
     pub(crate) data_position: u64,
@@ -213,10 +210,9 @@ impl TailCache {
             }
         };
         debug_assert!(chunks.list.back().is_none_or(|last| last.end_offset <= first_offset));
-        self.inner.taken.set(self.inner.taken.get() + new.capacity as u64);
+        self.inner.taken.set(self.inner.taken.get() + new.buffer.held_bytes() as u64);
         let chunk = Chunk {
             id,
-            capacity: new.capacity,
             segment_base: new.segment_base,
             position: new.position,
             data_position,
@@ -300,7 +296,7 @@ impl TailCache {
         let end = chunk.end_position();
         let lead = end % BLOCK as u64;
         let most = self.inner.budget / LAST_BLOCKS_SHARE / BLOCK;
-        if lead == 0 || most == 0 || chunk.capacity <= BLOCK {
+        if lead == 0 || most == 0 || chunk.buffer.held_bytes() <= BLOCK {
             return;
         }
         while self.inner.last_blocks_live.get() >= most && self.evict_last_block() {}
@@ -309,7 +305,6 @@ impl TailCache {
         buffer.extend_from_slice(chunk.from(end - lead));
         let last = Chunk {
             id: self.enter(&self.inner.last_blocks, owner),
-            capacity: BLOCK,
             position: end - lead,
             data_position: end,
             first_offset: chunk.end_offset,
@@ -365,14 +360,14 @@ impl TailCache {
 
     /// A chunk has come.
     fn count(&self, chunk: &Chunk) {
-        self.inner.used.set(self.inner.used.get() + chunk.capacity);
+        self.inner.used.set(self.inner.used.get() + chunk.buffer.held_bytes());
         let live = self.live(chunk);
         live.set(live.get() + 1);
     }
 
     /// A chunk has gone.
     fn release(&self, chunk: &Chunk) {
-        self.inner.used.set(self.inner.used.get() - chunk.capacity);
+        self.inner.used.set(self.inner.used.get() - chunk.buffer.held_bytes());
         let live = self.live(chunk);
         live.set(live.get() - 1);
     }

@@ -30,10 +30,10 @@ pub const BUFFER_CLASSES_BYTES: [usize; 9] =
 /// that it serves for other buffers of about its size.
 pub(crate) const BUFFER_LARGE_STEP_BYTES: usize = 64 * 1024;
 
-/// The part of a pool's budget that may lie in free regions when another one is mapped.
+/// The part of a pool's budget that may lie in free regions before as much of them goes as is mapped.
 pub(crate) const BUFFER_FREE_SHARE: usize = 8;
 
-/// Regions that one ring registers as fixed buffers at most (4 GiB of buffers; the kernel's own
+/// Regions that one ring registers as fixed buffers at most (4 GiB of small buffers; the kernel's own
 /// limit is 16,384). Buffers of further regions are read and written as plain ones.
 pub(crate) const REGISTERED_REGIONS_MAX: u16 = 4096;
 

@@ -175,6 +175,11 @@ impl Buffer {
         self.block().capacity.get()
     }
 
+    /// Bytes of the pool's memory that it holds.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.block().size
+    }
+
     /// Adds bytes behind those that are there, and lets `change` alter them first.
     ///
     /// # Safety

@@ -50,9 +50,9 @@ pub(crate) trait Registrar {
 ///
 /// Memory is mapped in regions of [`BUFFER_REGION_BYTES`] as it is needed, and kept. A region
 /// serves one size class of [`BUFFER_CLASSES_BYTES`] and may change it when it is wholly free. A
-/// larger buffer has a region of its own, which is kept for the next one of about its size. Before
-/// another region is mapped, free ones go until they are an eighth of the budget at most. Mapped
-/// memory never exceeds the budget.
+/// larger buffer has a region of its own, which is kept for the next one of about its size. When a
+/// region is mapped and more than an eighth of the budget lies in free ones, as much of them goes.
+/// Mapped memory never exceeds the budget.
 ///
 /// The pool may be dropped before its buffers: memory stays mapped until the last is gone.
 ///
@@ -75,14 +75,15 @@ impl BufferPool {
     ///
     /// The buffer's capacity is `capacity` rounded up to a multiple of
     /// [`BLOCK`](crate::limits::BLOCK), and at least one. Its content is left over from earlier
-    /// use. No allocation and no system call once the pool has grown to what its user needs.
+    /// use. No allocation and no system call once the pool has grown to what its user needs, unless
+    /// the sizes that it needs change by much.
     #[must_use]
     pub fn try_acquire(&self, capacity: usize) -> Option<BufferMut> {
         Pool::try_acquire(&self.inner, capacity)
     }
 
     /// A buffer for what would be good to have: `None` while somebody waits for memory, and where
-    /// something would have to go for it or be taken that is larger than needed.
+    /// what somebody has would have to go for it, or be taken that is larger than needed.
     pub(crate) fn try_acquire_spare(&self, capacity: usize) -> Option<BufferMut> {
         Pool::try_acquire_spare(&self.inner, capacity)
     }

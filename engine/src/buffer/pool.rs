@@ -25,7 +25,7 @@ pub(super) struct Pool {
     reclaimer: RefCell<Option<Reclaimer>>,
     reclaiming: Cell<bool>,
     registrar: RefCell<Option<Rc<dyn Registrar>>>,
-    /// The ring refused a region, and is asked no more.
+    /// The ring refused a region, and is asked no more until one is unregistered.
     is_refused: Cell<bool>,
 }
 
@@ -91,6 +91,8 @@ impl Pool {
                         (region.fixed(), self.registrar.borrow().as_ref())
                     {
                         registrar.unregister(fixed);
+                        // What limits the memory that may be registered has become less.
+                        self.is_refused.set(false);
                     }
                 }
             }
@@ -98,7 +100,8 @@ impl Pool {
         block
     }
 
-    /// Offers one region to the ring; at the first refusal the ring is asked no more.
+    /// Offers one region to the ring. At the first refusal the ring is asked no more, unless it
+    /// refused a large one, where it may still take a small one.
     fn register(&self, number: u32) {
         if self.is_refused.get() {
             return;
@@ -108,7 +111,7 @@ impl Pool {
         let Some(region) = memory.region_mut(number) else { return };
         match registrar.register(region.address(), region.length()) {
             Some(fixed) => region.set_fixed(Some(fixed)),
-            None => self.is_refused.set(true),
+            None => self.is_refused.set(region.class.is_some()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Mapped memory, cut into blocks of one size class.
 
 use std::alloc::Layout;
+use std::collections::VecDeque;
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
@@ -205,7 +206,9 @@ pub(super) struct Memory {
     empty: usize,
     /// Numbers of the free regions of one large buffer each, the one that is free for longest
     /// first. Its pages would cost more to map anew than all that is done with a batch.
-    idle: Vec<u32>,
+    idle: VecDeque<u32>,
+    /// Bytes in them.
+    idle_bytes: usize,
 }
 
 /// What the pool must tell the ring, after memory changed.
@@ -316,29 +319,36 @@ impl Memory {
     fn take_idle(&mut self, bytes: usize) -> Option<NonNull<Block>> {
         let fits = bytes..=bytes.saturating_add(bytes / 4);
         let index = self.idle.iter().rposition(|&number| fits.contains(&self.length_of(number)))?;
-        let number = self.idle.remove(index);
+        let number = self.idle.remove(index)?;
+        self.idle_bytes -= self.length_of(number);
         self.region_mut(number).expect("idle regions exist").take()
     }
 
     /// Bytes in wholly free regions.
     fn free_bytes(&self) -> usize {
-        let idle: usize = self.idle.iter().map(|&number| self.length_of(number)).sum();
-        idle + self.empty * BUFFER_REGION_BYTES
+        self.idle_bytes + self.empty * BUFFER_REGION_BYTES
     }
 
-    /// Gives free regions up until `bytes` more may be mapped, and no more of the budget lies free
-    /// than a small part. They are worth less than a refusal, and what buffers of one size leave
-    /// behind is not to stay beside what those of another size take.
+    /// Gives free regions up until `bytes` more may be mapped: they are worth less than a refusal.
+    /// And if more than a small part of the budget lies free, as many bytes as are mapped: what
+    /// buffers of one size leave behind is not to stay beside what those of another size take.
     fn make_room(&mut self, bytes: usize, budget: usize, changes: &mut Vec<Change>) {
-        let free_max = budget / BUFFER_FREE_SHARE;
-        while self.mapped + bytes > budget || self.free_bytes() > free_max {
-            let number = if self.idle.is_empty() {
-                let Some(number) = self.first_empty() else { break };
+        let mapped_before = self.mapped;
+        let is_in_the_way = |memory: &Self| {
+            let mapped = memory.mapped + bytes;
+            let is_much = memory.free_bytes() > budget / BUFFER_FREE_SHARE;
+            mapped > budget || (is_much && mapped > mapped_before)
+        };
+        while is_in_the_way(self) {
+            let number = if let Some(number) = self.idle.pop_front() {
+                self.idle_bytes -= self.length_of(number);
+                number
+            } else if let Some(number) = self.first_empty() {
                 self.leave_partial(number);
                 self.empty -= 1;
                 number
             } else {
-                self.idle.remove(0)
+                return;
             };
             changes.extend(self.displace(number).map(Change::Unmapping));
         }
@@ -373,7 +383,10 @@ impl Memory {
                     self.empty += 1;
                 }
             }
-            None => self.idle.push(number),
+            None => {
+                self.idle.push_back(number);
+                self.idle_bytes += self.length_of(number);
+            }
         }
     }
 

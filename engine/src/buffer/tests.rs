@@ -258,7 +258,7 @@ fn regions_are_registered_until_the_first_refusal_and_unregistered_when_unmapped
     drop(pool.try_acquire(4 << 20).expect("free regions are given up"));
     ring.gone.borrow_mut().sort_unstable();
     assert_eq!(*ring.gone.borrow(), [0, 1]);
-    assert_eq!(ring.bytes.take(), 3 << 20, "the third was refused");
+    assert_eq!(ring.bytes.take(), (3 << 20) + (4 << 20), "asked once in vain, and again after");
 }
 
 #[test]
@@ -292,6 +292,70 @@ fn a_large_buffer_is_registered_for_as_long_as_its_memory_is_kept() {
 }
 
 #[test]
+fn after_a_refusal_regions_are_registered_again_once_others_have_gone() {
+    /// Takes memory up to a limit.
+    struct Ring {
+        left: Cell<usize>,
+        next: Cell<u16>,
+        lengths: RefCell<Vec<usize>>,
+    }
+    impl Registrar for Rc<Ring> {
+        fn register(&self, _: NonNull<u8>, length: usize) -> Option<FixedSlot> {
+            self.left.set(self.left.get().checked_sub(length)?);
+            self.lengths.borrow_mut().push(length);
+            let slot = self.next.replace(self.next.get() + 1);
+            Some(FixedSlot { ring: 7, slot })
+        }
+        fn unregister(&self, fixed: FixedSlot) {
+            self.left.set(self.left.get() + self.lengths.borrow()[usize::from(fixed.slot)]);
+        }
+    }
+    let (left, next, lengths) = (Cell::new(3 << 20), Cell::new(0), RefCell::default());
+    let ring = Rc::new(Ring { left, next, lengths });
+    let pool = BufferPool::new(4 << 20);
+    pool.set_registrar(Rc::new(Rc::clone(&ring)));
+    let is_registered = |buffer: &BufferMut| buffer.fixed_slot(7).is_some();
+    let take = |bytes| pool.try_acquire(bytes).expect("there is room");
+    let small = [1 << 20; 2].map(take);
+    let large = take((1 << 20) + 1);
+    assert!(!is_registered(&large), "it is larger than what is left");
+    drop(large);
+    let third = take(1 << 20);
+    assert!(
+        small.iter().chain([&third]).all(is_registered),
+        "and no smaller one suffers from that"
+    );
+    let fourth = take(1 << 20);
+    assert!(!is_registered(&fourth));
+    drop((small, third, fourth));
+    assert!(
+        is_registered(&take(2 << 20)),
+        "those in its way went, and their memory counts no more"
+    );
+    assert_eq!(ring.left.get(), 0);
+    drop(pool);
+    assert_eq!(ring.left.get(), 3 << 20);
+}
+
+#[test]
+fn large_memory_comes_home_from_another_thread_and_outlives_its_pool() {
+    let pool = BufferPool::new(8 << 20);
+    let large = || {
+        let mut buffer = pool.try_acquire(3 << 20).expect("there is room");
+        buffer.extend_from_slice(b"kept");
+        buffer.freeze().bytes(0..4)
+    };
+    let view = large();
+    let address = view.as_ptr();
+    thread::spawn(move || drop(view)).join().expect("it ends");
+    assert_eq!(pool.used(), 0);
+    let view = large();
+    assert_eq!(view.as_ptr(), address);
+    drop(pool);
+    thread::spawn(move || assert_eq!(&view[..], b"kept")).join().expect("still mapped");
+}
+
+#[test]
 fn what_buffers_of_one_size_leave_behind_does_not_stay_beside_those_of_another() {
     let pool = BufferPool::new(64 << 20);
     let take = |bytes, count| (0..count).map(|_| pool.try_acquire(bytes)).collect::<Vec<_>>();
@@ -303,6 +367,15 @@ fn what_buffers_of_one_size_leave_behind_does_not_stay_beside_those_of_another()
         let held = take(large, 24);
         assert!((24 << 20..=34 << 20).contains(&pool.mapped()), "{}", pool.mapped());
         drop(held);
+    }
+    // A little that is free stays, so that sizes may alternate.
+    drop(take(64 << 10, 16 * 4));
+    drop(take(large, 4));
+    let mapped = pool.mapped();
+    for _ in 0..3 {
+        drop(take(64 << 10, 16 * 4));
+        drop(take(large, 4));
+        assert_eq!(pool.mapped(), mapped);
     }
 }
 

@@ -170,7 +170,6 @@ impl<I: Io> Inner<I> {
             self.shard.pool(),
             &self.chunks,
             NewChunk {
-                capacity: open.buffer.capacity(),
                 segment_base,
                 position: open.position,
                 data_position: open.position + open.lead as u64,
