@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Prints the tables of a comparison: what `ringlog-bench compare --json` wrote, or the same as .xz.
 
-A cell is the median of the rounds; a ratio is of one round each: the median, the lowest and the highest.
+A cell is the median of the rounds, of a throughput with the best round in brackets; a ratio is of one round each: the
+median, the lowest and the highest.
 
     python3 bench/results/table.py bench/results/2026-11-29-compare.json.xz
 """
@@ -14,6 +15,7 @@ import sys
 # Under this, a batch is one record and its requests are counted, not its bytes.
 SMALL_BATCH_BYTES = 4096
 MIB = 1 << 20
+THROUGHPUTS = ("MB/s in", "MB/s out", "requests/s")
 
 
 def figures(measurement):
@@ -64,7 +66,10 @@ def table(lines, names):
         cells = []
         for index in range(len(names)):
             rounds = values.get(index, {}).values()
-            cells.append(number(statistics.median(rounds)) if rounds else "-")
+            cell = number(statistics.median(rounds)) if rounds else "-"
+            if rounds and row in THROUGHPUTS:
+                cell += f" ({number(max(rounds))})"
+            cells.append(cell)
         for index in rest:
             ours, theirs = values.get(0, {}), values.get(index, {})
             ratios = [ours[key] / theirs[key] for key in ours if theirs.get(key)]
