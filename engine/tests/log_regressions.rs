@@ -499,3 +499,32 @@ fn stored(base_offset: i64) -> Vec<u8> {
     bytes[..8].copy_from_slice(&base_offset.to_be_bytes());
     bytes
 }
+
+#[test]
+fn what_the_journal_puts_into_a_failed_logs_segments_does_not_land_in_the_next_log_of_its_name() {
+    for seed in 0..50 {
+        let io = SimIo::new(seed);
+        io.run(async {
+            prepare(&io).await;
+            let shard = journaled_shard(&io, 3, 16 * 1024).await;
+            let log = open(&shard, Path::new(DIR), small()).await;
+            let other = open(&shard, Path::new("/data/other"), small()).await;
+            for n in 0..5 {
+                append(&log, &batch(1, 500, n, 1)).await;
+            }
+            io.fail_once(Some(Operation::Write), 0, ErrorKind::StorageFull);
+            assert!(log.roll().await.is_err(), "the write of its segment failed");
+            // Memory is wanted, so the journal begins to put what it has of the log into the segment.
+            for n in 0..4 {
+                append(&other, &batch(1, 8_000, n, 1)).await;
+            }
+            log.delete().await.unwrap();
+            let log = open(&shard, Path::new(DIR), small()).await;
+            io.sleep(Duration::from_secs(1)).await;
+            append(&log, &batch(1, 10, 7, 1)).await;
+            log.close().await.unwrap();
+            let log = open(&shard, Path::new(DIR), small()).await;
+            assert_eq!(contents(&log).await.len(), 1, "seed {seed}");
+        });
+    }
+}

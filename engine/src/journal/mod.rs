@@ -56,7 +56,7 @@ use crate::limits::{
     JOURNAL_PATH_BYTES_MAX, JOURNAL_WRITE_BYTES_MAX, JOURNAL_WRITES_IN_FLIGHT_MAX,
 };
 use crate::log::Inner;
-use crate::log::wait::Signal;
+use crate::log::wait::{Signal, Waiters};
 use crate::offset::Offset;
 use crate::shard::{Shard, WeakShard};
 
@@ -71,6 +71,8 @@ pub(crate) struct Journal<I: Io> {
     orphans: RefCell<BTreeMap<u32, Trace>>,
     /// Those of them that are being put into their segments.
     rescuing: RefCell<BTreeSet<u32>>,
+    /// Those who wait for one of these to end.
+    waiting_rescued: Waiters,
     /// A log has failed in the journal's time. Looking for it costs a look at all logs.
     has_failed_log: Cell<bool>,
     pace: Cell<Pace>,
@@ -120,6 +122,7 @@ impl<I: Io> Journal<I> {
             lane: RefCell::new(Lane::new(buffers)),
             orphans: RefCell::default(),
             rescuing: RefCell::default(),
+            waiting_rescued: Waiters::default(),
             has_failed_log: Cell::new(false),
             pace: Cell::default(),
             refused: Cell::new(None),
@@ -208,7 +211,24 @@ impl<I: Io> Journal<I> {
         if self.registry.borrow().is_used(number) {
             self.settle_number(&shard.downgrade(), number, below).await?;
         }
+        if below.is_none() {
+            self.rescue_over(number).await;
+        }
         Ok(())
+    }
+
+    /// Waits until nothing is being put into a log's segments from here: what has been read already
+    /// would land in what takes their place, though it is void by now.
+    async fn rescue_over(&self, number: u32) {
+        let mut waiter = self.waiting_rescued.waiter();
+        poll_fn(|cx| {
+            if !self.rescuing.borrow().contains(&number) {
+                return Poll::Ready(());
+            }
+            waiter.register(Offset::MAX, cx);
+            Poll::Pending
+        })
+        .await;
     }
 
     async fn settle_number(
@@ -405,6 +425,7 @@ impl<I: Io> Journal<I> {
                     Err(error) => journal.fail(as_failure(error, &journal.settings.dir)),
                 }
                 journal.rescuing.borrow_mut().remove(&number);
+                journal.waiting_rescued.wake_all();
                 journal.signal.wake();
             });
         }
