@@ -42,10 +42,10 @@ def figures(measurement):
         else:
             yield f"{figure['name']}: {figure['unit']}", figure["value"]
     latencies = [part["latency"] for part in (fetched, produced) if part and part["latency"]]
-    for key, row in (("p50_us", "p50 us"), ("p99_us", "p99 us"), ("p99_9_us", "p99.9 us")):
+    if latencies:
         # From the record's sending to its arrival, where that was measured.
-        for latency in latencies[:1]:
-            yield row, latency[key]
+        for key, row in (("p50_us", "p50 us"), ("p99_us", "p99 us"), ("p99_9_us", "p99.9 us")):
+            yield row, latencies[0][key]
     if server:
         yield "memory MiB", server["resident_bytes"] / MIB
 
